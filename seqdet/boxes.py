@@ -1,0 +1,53 @@
+"""Pure arithmetic of boxes. NumPy, no state.
+
+Legend: N, M boxes as (N, 4) arrays ``xyxy`` (left, top, right, bottom edges), any unit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def area(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N,) areas; an inverted box has area 0."""
+    return np.clip(boxes_xyxy[:, 2] - boxes_xyxy[:, 0], 0, None) * np.clip(
+        boxes_xyxy[:, 3] - boxes_xyxy[:, 1], 0, None
+    )
+
+
+def centres(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N, 2) centres x, y."""
+    return (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+
+
+def intersection(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """(N, M) areas of overlap of every pair."""
+    upper_left = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
+    lower_right = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
+    sides = np.clip(lower_right - upper_left, 0, None)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """(N, M) intersection over union of every pair, 0..1; two empty boxes give 0."""
+    overlap = intersection(first_xyxy, second_xyxy)
+    union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap, dtype=np.result_type(overlap, np.float32)),
+                     where=union > 0)
+
+
+def clip(boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Boxes cut to the frame 0..width, 0..height."""
+    width, height = size_wh
+    limits = np.array([width, height, width, height], boxes_xyxy.dtype)
+    return np.minimum(np.maximum(boxes_xyxy, 0), limits)
+
+
+def xyxy_from_ltwh(boxes_ltwh: np.ndarray) -> np.ndarray:
+    """Left, top, width, height to edges."""
+    return np.concatenate([boxes_ltwh[:, :2], boxes_ltwh[:, :2] + boxes_ltwh[:, 2:]], axis=1)
+
+
+def ltwh_from_xyxy(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Edges to left, top, width, height."""
+    return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)

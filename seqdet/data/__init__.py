@@ -1,0 +1,1 @@
+"""Data sets: label formats in, windows and batches out."""

@@ -1,0 +1,1 @@
+"""The detector: encoder, memory, heads, and what trains them."""

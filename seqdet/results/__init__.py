@@ -1,0 +1,1 @@
+"""From raw detections to tracks, pictures, rows and figures."""

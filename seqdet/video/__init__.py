@@ -1,0 +1,1 @@
+"""Video in and out: the only place that touches OpenCV capture and PyAV."""
