@@ -1,0 +1,175 @@
+"""What a container says of itself, read with PyAV and without decoding a picture.
+
+OpenCV decodes (see `reader`); PyAV answers what OpenCV cannot: the start offset and the time base of the
+presentation times, the declared frames and duration, audio without pictures, cover art, encryption, a codec
+that is not there. ``count_packets`` walks through a file once more and says what it really holds; this costs
+about one hundredth of decoding it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+import av.stream
+import av.video.stream
+
+from seqdet.errors import InputError
+
+# A text file with the right name is "video" for FFmpeg's tty demuxer; a concat script opens other files.
+REFUSED_FORMATS = frozenset({"tty", "concat"})
+URL_OPEN_TIMEOUT_S = 5.0
+URL_READ_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerInfo:
+    """What the header of a container declares.
+
+    Attributes:
+        codec: short codec name such as "h264".
+        size_wh: stored width and height in pixels, before rotation.
+        time_base: seconds a tick.
+        start_ticks: presentation time of the first picture, in ticks.
+        fps: average frames per second, or None.
+        frames_promised: frames that the header declares, or None.
+        duration_s: declared duration of the pictures (of the whole file where that is all there is), or None.
+        encrypted: True for a track under common encryption (DRM).
+    """
+
+    codec: str
+    size_wh: tuple[int, int]
+    time_base: Fraction
+    start_ticks: int
+    fps: float | None
+    frames_promised: int | None
+    duration_s: float | None
+    encrypted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PacketCount:
+    """What a walk through all packets of a file found.
+
+    Attributes:
+        packets: packets of the picture stream that should be shown.
+        damaged: how many of them the demuxer marks as corrupt.
+        end_s: the latest end of any packet of any stream, in seconds from the start of the file.
+        broke: FFmpeg's words when the walk itself failed, else "".
+    """
+
+    packets: int
+    damaged: int
+    end_s: float
+    broke: str
+
+
+def hide_password(source: str) -> str:
+    """The source fit to be shown: user and password of a URL become ``***``."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "***@", source)
+
+
+def is_url(source: str) -> bool:
+    """Whether the source is a network address that FFmpeg opens (and not a path)."""
+    return re.match(r"(?i)(https?|rtsps?|rtmps?|rtp|udp|tcp|srt|hls)://", source) is not None
+
+
+def _open_input(source: str) -> av.container.InputContainer:
+    timeout = (URL_OPEN_TIMEOUT_S, URL_READ_TIMEOUT_S) if is_url(source) else None
+    return av.open(source, metadata_errors="replace", timeout=timeout)
+
+
+def _is_cover(stream: av.stream.Stream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _picture_stream(container: av.container.InputContainer, shown: str) -> av.video.stream.VideoStream:
+    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+    if not streams:
+        held = "only a cover picture" if container.streams.video else "no video stream"
+        audio = " beside sound" if container.streams.audio and container.streams.video else ""
+        audio = " (sound only)" if container.streams.audio and not container.streams.video else audio
+        raise InputError(f"{shown}: {held}{audio}; give a file with moving pictures")
+    best = container.streams.best("video")
+    return best if best in streams else streams[0]  # type: ignore[return-value]
+
+
+def probe_container(source: str) -> ContainerInfo:
+    """Read the header of a video file or URL.
+
+    Args:
+        source: a path or URL.
+
+    Returns:
+        What the header declares.
+
+    Raises:
+        InputError: it is no media file, holds no moving pictures, or its codec is not known.
+    """
+    shown = hide_password(source)
+    try:
+        container = _open_input(source)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{shown}: not a video that can be read ({_reason(error)})") from error
+    with container:
+        if container.format.name in REFUSED_FORMATS:
+            raise InputError(f"{shown}: this is text, not a video")
+        stream = _picture_stream(container, shown)
+        context = stream.codec_context
+        if context is None:
+            raise InputError(f"{shown}: no decoder for its video codec; convert it to H.264 and try again")
+        rate = stream.average_rate or stream.guessed_rate
+        duration_s = None
+        if stream.duration is not None and stream.time_base is not None:
+            duration_s = float(stream.duration * stream.time_base)
+        elif container.duration is not None:
+            duration_s = container.duration / av.time_base
+        return ContainerInfo(
+            codec=context.codec.canonical_name,
+            size_wh=(context.width, context.height),
+            time_base=stream.time_base or Fraction(1, 1000),
+            start_ticks=stream.start_time or 0,
+            fps=float(rate) if rate else None,
+            frames_promised=stream.frames if stream.frames > 0 else None,
+            duration_s=duration_s if duration_s is not None and duration_s > 0 else None,
+            encrypted=False,
+        )
+
+
+def _reason(error: Exception) -> str:
+    words = getattr(error, "strerror", None) or str(error)
+    return str(words).lower()
+
+
+def count_packets(path: str | Path) -> PacketCount:
+    """Walk through all packets of a file without decoding.
+
+    Args:
+        path: a local video file.
+
+    Returns:
+        How many pictures the file should give, how many are damaged, where it ends.
+    """
+    packets = damaged = 0
+    end_s, broke = 0.0, ""
+    try:
+        with _open_input(str(path)) as container:
+            picture = _picture_stream(container, str(path))
+            start_s = (container.start_time or 0) / av.time_base
+            for packet in container.demux():
+                if packet.size == 0:
+                    continue
+                if packet.stream_index == picture.index and not packet.is_discard:
+                    packets += 1
+                    damaged += packet.is_corrupt
+                stamp = packet.pts if packet.pts is not None else packet.dts
+                if stamp is not None and packet.time_base is not None:
+                    end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base) - start_s)
+    except (av.error.FFmpegError, OSError) as error:
+        broke = _reason(error)
+    return PacketCount(packets, damaged, end_s, broke)
