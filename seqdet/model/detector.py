@@ -1,0 +1,136 @@
+"""The detector: encoder, neck, map memory, heads, clip memory and track memory, composed.
+
+Legend: B sequences, T frames, N pictures (B*T), C channels, H W input pixels, L levels, K classes, P cells of all
+levels, R track rows, S state width.
+
+State is an argument and a result; a clip at once equals frame by frame.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from seqdet.config import ModelConfig
+from seqdet.model.encoder import Encoder, Neck, build_encoder
+from seqdet.model.heads import HeadOutput, Heads
+from seqdet.model.lstm import CellState
+from seqdet.model.memory import ClipMemory, DetectorState, MapMemory, TrackMemory
+
+# torchvision's mean and standard deviation of ImageNet, on pixels in 0..255.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+class DetectorOutput(NamedTuple):
+    """What a detector says of B sequences of T frames.
+
+    Attributes:
+        heads: raw predictions of N = B*T pictures, sequence by sequence.
+        clip_logits: (B, T, K) class of the sequence so far, at every frame.
+        maps: L refined maps (N, C, H / stride, W / stride), for box features.
+    """
+
+    heads: HeadOutput
+    clip_logits: Tensor
+    maps: list[Tensor]
+
+
+class Detector(nn.Module):
+    """The network of docs/model.md. Leaves get their parts; only ``build_detector`` reads the configuration."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        neck: Neck,
+        memory: MapMemory | None,
+        heads: Heads,
+        clip: ClipMemory,
+        tracks: TrackMemory,
+        max_tracks: int,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.neck = neck
+        self.memory = memory
+        self.heads = heads
+        self.clip = clip
+        self.tracks = tracks
+        self.max_tracks = max_tracks
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Strides of the maps, finest first."""
+        return self.heads.levels
+
+    def initial_state(self, batch: int, size_wh: tuple[int, int]) -> DetectorState:
+        """Nothing remembered yet, for ``batch`` sequences of frames of ``size_wh`` input pixels."""
+        rows = self.tracks.lstm.initial_state(batch * self.max_tracks)
+        return DetectorState(
+            maps=self.memory.initial_state(batch, size_wh) if self.memory is not None else (),
+            clip=self.clip.lstm.initial_state(batch),
+            tracks=CellState(*(part.unflatten(0, (batch, self.max_tracks)) for part in rows)),
+        )
+
+    def forward(self, frames: Tensor, state: DetectorState | None = None) -> tuple[DetectorOutput, DetectorState]:
+        """Detect in T consecutive frames of B sequences.
+
+        Args:
+            frames: (B, T, 3, H, W) uint8 RGB; H and W multiples of 32.
+            state: what is remembered of the frames before; None for nothing.
+
+        Returns:
+            The output, and the state after the last frame (its track rows are passed on untouched: ``track_step``
+            advances them once boxes are associated).
+        """
+        batch, time, _, height, width = frames.shape
+        if state is None:
+            state = self.initial_state(batch, (width, height))
+        pictures = (frames.flatten(0, 1).to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
+        maps = self.neck(self.encoder(pictures.contiguous(memory_format=torch.channels_last)))
+        map_state = state.maps
+        if self.memory is not None:
+            maps, map_state = self.memory(maps, state.maps, batch)
+        heads = self.heads(maps)
+        with torch.autocast(frames.device.type, enabled=False):
+            pooled = self.clip.pool(maps, heads).unflatten(0, (batch, time))
+            clip_logits, clip_state = self.clip(pooled, state.clip)
+        return DetectorOutput(heads, clip_logits, maps), DetectorState(map_state, clip_state, state.tracks)
+
+    def track_step(
+        self, features: Tensor, boxes_xyxy: Tensor, velocity: Tensor, present: Tensor, state: CellState
+    ) -> tuple[Tensor, CellState]:
+        """Show each track its object of this frame.
+
+        Args:
+            features: (M, L * C) of ``box_features``.
+            boxes_xyxy: (M, 4) in input pixels.
+            velocity: (M, 2) movement of the centre in box sizes a second.
+            present: (M,) bool, whether the track was seen in this frame.
+            state: CellState (M, S).
+
+        Returns:
+            Class logits (M, K) and the new state.
+        """
+        embedding = self.tracks.embedding(features, boxes_xyxy, velocity)
+        logits, state = self.tracks(embedding, state, present)
+        return logits, state
+
+
+def build_detector(config: ModelConfig, classes: int) -> Detector:
+    """Build the detector that ``config`` describes, for ``classes`` classes, with fresh weights."""
+    encoder = build_encoder(config.encoder, config.encoder_weights)
+    feature_width = config.channels * len(config.levels)
+    return Detector(
+        encoder=encoder,
+        neck=Neck(encoder.channels, config.levels, config.channels),
+        memory=MapMemory(config.channels, config.levels, config.peepholes) if config.memory else None,
+        heads=Heads(config.channels, classes, config.levels),
+        clip=ClipMemory(config.channels, classes, config.clip_width, config.peepholes),
+        tracks=TrackMemory(feature_width, classes, config.track_width, config.peepholes),
+        max_tracks=config.max_tracks,
+    )

@@ -1,0 +1,133 @@
+"""The LSTM cells: one family, two shapes, with the gates of the project's source article.
+
+    i_t = sigmoid(W_xi x_t + W_hi h_{t-1} + W_ci * c_{t-1} + b_i)
+    f_t = sigmoid(W_xf x_t + W_hf h_{t-1} + W_cf * c_{t-1} + b_f)
+    o_t = sigmoid(W_xo x_t + W_ho h_{t-1} + W_co * c_{t-1} + b_o)      (c_{t-1}, also in the output gate)
+    c_t = f_t * c_{t-1} + i_t * tanh(W_xc x_t + W_hc h_{t-1} + b_c)
+    h_t = o_t * tanh(c_t)
+
+Gates are stored in the order i, f, g, o of ``torch.nn.LSTM`` (g is the tanh term), peepholes in the order i, f, o.
+
+Legend: B sequences, T frames, I input width, S state width, C channels, H W cells of a map.
+State is an argument and a result, never an attribute: cells are functions (x, state) -> (y, state).
+The peepholes (Gers and Schmidhuber, 2000) multiply element by element; on maps they have one weight a channel.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+FORGET_BIAS = 1.0
+
+
+class CellState(NamedTuple):
+    """What a cell remembers: ``hidden`` and ``cell`` of equal shape, (B, S) for vectors, (B, C, H, W) for maps."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+def gates(pre: Tensor, cell: Tensor, peephole: Tensor | None) -> CellState:
+    """The five equations, given the sums of the x, h and b terms.
+
+    Args:
+        pre: (B, 4S, ...) sums in the order i, f, g, o.
+        cell: (B, S, ...) c_{t-1}.
+        peephole: (3, S, ...) weights of c_{t-1} in i, f, o, or None.
+
+    Returns:
+        The new state, float32 whatever the precision of ``pre``: the cell is a sum over the whole past.
+    """
+    i, f, g, o = pre.to(cell.dtype).chunk(4, dim=1)
+    if peephole is not None:
+        i, f, o = i + peephole[0] * cell, f + peephole[1] * cell, o + peephole[2] * cell
+    new_cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+    return CellState(torch.sigmoid(o) * torch.tanh(new_cell), new_cell)
+
+
+class PeepholeLSTM(nn.Module):
+    """The vector cell: (B, T, I) -> (B, T, S).
+
+    Without peepholes it equals ``torch.nn.LSTM`` with the same weights and one bias.
+    """
+
+    def __init__(self, input_width: int, state_width: int, peepholes: bool = True) -> None:
+        super().__init__()
+        self.state_width = state_width
+        self.weight_input = nn.Parameter(torch.empty(4 * state_width, input_width))
+        self.weight_hidden = nn.Parameter(torch.empty(4 * state_width, state_width))
+        self.bias = nn.Parameter(torch.zeros(4 * state_width))
+        self.peephole = nn.Parameter(torch.zeros(3, state_width)) if peepholes else None
+        nn.init.xavier_uniform_(self.weight_input)
+        for gate in self.weight_hidden.data.chunk(4):
+            nn.init.orthogonal_(gate)
+        self.bias.data[state_width : 2 * state_width] = FORGET_BIAS
+
+    def initial_state(self, batch: int) -> CellState:
+        """A state of zeros for ``batch`` sequences."""
+        zeros = self.bias.new_zeros(batch, self.state_width)
+        return CellState(zeros, zeros)
+
+    def step(self, x: Tensor, state: CellState) -> CellState:
+        """One frame: x (B, I), state (B, S) -> state (B, S)."""
+        pre = nn.functional.linear(x, self.weight_input, self.bias)
+        return gates(pre + nn.functional.linear(state.hidden, self.weight_hidden), state.cell, self.peephole)
+
+    def forward(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """All frames: x (B, T, I), state (B, S) -> hidden (B, T, S), last state."""
+        outputs = []
+        pre = nn.functional.linear(x, self.weight_input, self.bias)
+        for t in range(x.shape[1]):
+            recurrent = nn.functional.linear(state.hidden, self.weight_hidden)
+            state = gates(pre[:, t] + recurrent, state.cell, self.peephole)
+            outputs.append(state.hidden)
+        return torch.stack(outputs, dim=1), state
+
+
+class BottleneckConvLSTM(nn.Module):
+    """The map cell after Liu and Zhu (CVPR 2018): (B, T, C, H, W) -> (B, T, C, H, W), any H and W.
+
+        b = hardswish(PW DW x + PW DW h),  [i f g o] = PW DW b,  y = x + W [h; b]
+
+    DW is a 3x3 depthwise, PW and W are 1x1 convolutions. The memory refines the frame, it never replaces it.
+    The x path is computed for all T at once; only the h path loops. No normalisation inside the cell.
+    """
+
+    def __init__(self, channels: int, peepholes: bool = True) -> None:
+        super().__init__()
+        self.channels = channels
+        self.input_path = _depthwise_separable(channels, channels, bias=True)
+        self.hidden_path = _depthwise_separable(channels, channels, bias=False)
+        self.gate_path = _depthwise_separable(channels, 4 * channels, bias=True)
+        self.output = nn.Conv2d(2 * channels, channels, 1)
+        self.peephole = nn.Parameter(torch.zeros(3, channels, 1, 1)) if peepholes else None
+        with torch.no_grad():
+            self.gate_path[1].bias[channels : 2 * channels] = FORGET_BIAS  # type: ignore[index]
+            self.output.weight.mul_(0.5)
+
+    def initial_state(self, batch: int, height: int, width: int) -> CellState:
+        """A state of zeros for ``batch`` maps of height x width cells."""
+        zeros = self.output.weight.new_zeros(batch, self.channels, height, width)
+        return CellState(zeros, zeros)
+
+    def forward(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """x (B, T, C, H, W), state (B, C, H, W) -> y (B, T, C, H, W), last state."""
+        batch, frames = x.shape[:2]
+        from_input = self.input_path(x.flatten(0, 1)).unflatten(0, (batch, frames))
+        hidden, bottleneck = [], []
+        for t in range(frames):
+            b = nn.functional.hardswish(from_input[:, t] + self.hidden_path(state.hidden))
+            state = gates(self.gate_path(b), state.cell, self.peephole)
+            hidden.append(state.hidden)
+            bottleneck.append(b)
+        memory = torch.cat([torch.stack(hidden, 1).to(x.dtype), torch.stack(bottleneck, 1).to(x.dtype)], dim=2)
+        return x + self.output(memory.flatten(0, 1)).unflatten(0, (batch, frames)), state
+
+
+def _depthwise_separable(inputs: int, outputs: int, bias: bool) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False), nn.Conv2d(inputs, outputs, 1, bias=bias)
+    )
