@@ -5,6 +5,8 @@ Legend: N, M boxes as (N, 4) arrays ``xyxy`` (left, top, right, bottom edges), a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
@@ -51,3 +53,45 @@ def xyxy_from_ltwh(boxes_ltwh: np.ndarray) -> np.ndarray:
 def ltwh_from_xyxy(boxes_xyxy: np.ndarray) -> np.ndarray:
     """Edges to left, top, width, height."""
     return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How a picture was fitted into the network's input: scaled alike in both directions, then centred.
+
+    Attributes:
+        source_wh: width and height of the source in pixels.
+        input_wh: width and height of the network's input in pixels.
+        scale: input pixels for a source pixel.
+        offset_xy: left and top border in input pixels.
+    """
+
+    source_wh: tuple[int, int]
+    input_wh: tuple[int, int]
+    scale: float
+    offset_xy: tuple[int, int]
+
+    @classmethod
+    def fit(cls, source_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
+        """The largest picture of the source's shape inside the input."""
+        scale = min(input_wh[0] / source_wh[0], input_wh[1] / source_wh[1])
+        scaled = [max(1, round(side * scale)) for side in source_wh]
+        return cls(source_wh, input_wh, scale, ((input_wh[0] - scaled[0]) // 2, (input_wh[1] - scaled[1]) // 2))
+
+    @property
+    def scaled_wh(self) -> tuple[int, int]:
+        """Width and height of the scaled picture without its borders."""
+        return max(1, round(self.source_wh[0] * self.scale)), max(1, round(self.source_wh[1] * self.scale))
+
+    def to_input(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+        """(N, 4) boxes in source pixels -> input pixels."""
+        return (boxes_xyxy_px * self._factors + np.tile(self.offset_xy, 2)).astype(np.float32)
+
+    def to_source(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """(N, 4) boxes in input pixels -> source pixels, cut to the source."""
+        return clip(((boxes_xyxy - np.tile(self.offset_xy, 2)) / self._factors).astype(np.float32), self.source_wh)
+
+    @property
+    def _factors(self) -> np.ndarray:
+        factors = np.array(self.scaled_wh) / np.array(self.source_wh)
+        return np.tile(factors, 2)

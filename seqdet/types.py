@@ -132,6 +132,43 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipBatch:
+    """B clips of T frames as the training sees them; object g is one track throughout its clip.
+
+    Attributes:
+        frames: (B, T, H, W, 3) uint8 RGB, in the network's input size.
+        time_s: (B, T) float64 presentation times.
+        boxes_xyxy_px: (B, T, G, 4) float32 in input pixels, zeros where absent.
+        class_ids: (B, T, G) int64, -1 where absent or unknown.
+        present: (B, T, G) bool.
+        sequence_class_ids: (B,) int64, -1 when unknown.
+        age: (B,) int64 frames that this clip's stream has shown before; 0 begins from nothing.
+    """
+
+    frames: np.ndarray
+    time_s: np.ndarray
+    boxes_xyxy_px: np.ndarray
+    class_ids: np.ndarray
+    present: np.ndarray
+    sequence_class_ids: np.ndarray
+    age: np.ndarray
+
+    def __post_init__(self) -> None:
+        batch_time = self.frames.shape[:2]
+        _require(
+            self.frames.ndim == 5 and self.frames.dtype == np.uint8,
+            f"frames are (B, T, H, W, 3) uint8, got {self.frames.shape} {self.frames.dtype}",
+        )
+        _require(
+            self.present.shape[:2] == batch_time
+            and self.class_ids.shape == self.present.shape
+            and self.boxes_xyxy_px.shape == (*self.present.shape, 4)
+            and self.time_s.shape == batch_time,
+            f"truth of another shape than {batch_time}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Detections:
     """What was found in one frame: N objects, best score first.
 

@@ -1,0 +1,192 @@
+"""Pictures into the network's input, and back: preprocessing and clip-consistent augmentation.
+
+Legend: T frames of one clip, N boxes. Geometry is one matrix for all frames of a clip; so is every photometric
+draw, except noise, which is new in every frame as a sensor's is.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from seqdet.boxes import Letterbox, area, clip
+
+# albumentations asks its home for news when it is imported, unless told not to.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations
+
+PAD_VALUE = 114
+# An object counts as long as this part of its box is still in the picture.
+MIN_VISIBLE = 0.35
+MIN_SIDE_PX = 2.0
+
+
+def preprocess(rgb: np.ndarray, input_wh: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
+    """Fit one picture into the network's input.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        input_wh: width and height of the input.
+
+    Returns:
+        (input height, input width, 3) uint8 and the geometry that ``results.postprocess`` undoes.
+    """
+    box = Letterbox.fit((rgb.shape[1], rgb.shape[0]), input_wh)
+    scaled = shrink(rgb, box.scaled_wh)
+    if box.scaled_wh == input_wh:
+        return scaled, box
+    canvas = np.full((input_wh[1], input_wh[0], 3), PAD_VALUE, np.uint8)
+    x, y = box.offset_xy
+    canvas[y : y + scaled.shape[0], x : x + scaled.shape[1]] = scaled
+    return canvas, box
+
+
+def shrink(rgb: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Resize with the filter that fits: area means when it gets smaller, bilinear when it grows."""
+    if (rgb.shape[1], rgb.shape[0]) == size_wh:
+        return rgb
+    smaller = size_wh[0] < rgb.shape[1]
+    return cv2.resize(rgb, size_wh, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipGeometry:
+    """One affine map for all frames of a clip.
+
+    Attributes:
+        matrix: (2, 3) float64, source pixels (edges, not centres) to input pixels.
+        input_wh: width and height of the result.
+    """
+
+    matrix: np.ndarray
+    input_wh: tuple[int, int]
+
+    @classmethod
+    def fit(cls, source_wh: tuple[int, int], input_wh: tuple[int, int]) -> ClipGeometry:
+        """The letterbox of ``preprocess`` as a matrix: no augmentation."""
+        box = Letterbox.fit(source_wh, input_wh)
+        return cls(np.array([[box.scale, 0, box.offset_xy[0]], [0, box.scale, box.offset_xy[1]]], float), input_wh)
+
+    @classmethod
+    def draw(
+        cls, rng: np.random.Generator, source_wh: tuple[int, int], input_wh: tuple[int, int]
+    ) -> ClipGeometry:
+        """A random flip, scale (.6 to 1.6), rotation (to 10 degrees) and shift (to .2 of a side)."""
+        base = np.vstack([cls.fit(source_wh, input_wh).matrix, [0, 0, 1]])
+        width, height = input_wh
+        scale = np.exp(rng.uniform(np.log(0.6), np.log(1.6)))
+        angle = np.radians(rng.uniform(-10, 10)) if rng.random() < 0.4 else 0.0
+        flip = -1.0 if rng.random() < 0.5 else 1.0
+        shift = rng.uniform(-0.2, 0.2, 2) * (width, height)
+        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+        about_centre = np.array([[1, 0, width / 2 + shift[0]], [0, 1, height / 2 + shift[1]], [0, 0, 1]])
+        turn = np.array([[flip * cos, -sin, 0], [flip * sin, cos, 0], [0, 0, 1]])
+        to_centre = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
+        return cls((about_centre @ turn @ to_centre @ base)[:2], input_wh)
+
+    def warp(self, rgb: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 source picture -> (input height, input width, 3) uint8."""
+        matrix = self.matrix
+        scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+        if scale < 0.75:  # shrinking by sampling would alias: take area means first
+            half = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+            factors = np.array([rgb.shape[1] / half[0], rgb.shape[0] / half[1]])
+            rgb = shrink(rgb, half)
+            matrix = np.hstack([matrix[:, :2] * factors, matrix[:, 2:]])
+        # OpenCV places pixel centres on whole numbers, we place edges there.
+        centred = matrix.copy()
+        centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+        return cv2.warpAffine(
+            rgb, centred, self.input_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(PAD_VALUE,) * 3,
+        )  # fmt: skip
+
+    def map_boxes(self, boxes_xyxy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes after the map, cut to the picture.
+
+        Returns:
+            (N, 4) float32 boxes and (N,) bool: still visible by MIN_VISIBLE and large enough to learn from.
+        """
+        x1, y1, x2, y2 = boxes_xyxy_px.T.astype(float)
+        corners = np.stack([np.stack([x1, x2, x2, x1], 1), np.stack([y1, y1, y2, y2], 1)], 1)
+        mapped = np.einsum("ij,njk->nik", self.matrix[:, :2], corners) + self.matrix[:, 2:]
+        whole = np.concatenate([mapped.min(axis=2), mapped.max(axis=2)], axis=1)
+        if abs(self.matrix[0, 1]) > 1e-9:  # the box of a turned box is too large: keep the area of the scaled one
+            centre, sides = (whole[:, :2] + whole[:, 2:]) / 2, whole[:, 2:] - whole[:, :2]
+            wanted = area(boxes_xyxy_px.astype(float)) * abs(np.linalg.det(self.matrix[:, :2]))
+            factor = np.sqrt(wanted / np.maximum(sides.prod(axis=1), 1e-9))[:, None]
+            whole = np.concatenate([centre - sides * factor / 2, centre + sides * factor / 2], axis=1)
+        cut = clip(whole, self.input_wh)
+        visible = area(cut) >= MIN_VISIBLE * np.maximum(area(whole), 1e-9)
+        large = (cut[:, 2:] - cut[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX if len(cut) else visible
+        return cut.astype(np.float32), visible & large
+
+
+@lru_cache(maxsize=1)
+def _photometric() -> albumentations.Compose:
+    return albumentations.Compose(
+        [
+            albumentations.OneOf(
+                [
+                    albumentations.GaussianBlur(blur_limit=(3, 5), p=1),
+                    albumentations.MotionBlur(blur_limit=(3, 5), p=1),
+                    albumentations.ImageCompression(quality_range=(40, 85), p=1),
+                    albumentations.Downscale(scale_range=(0.5, 0.8), p=1),
+                ],
+                p=0.2,
+            ),
+        ]
+    )
+
+
+def photometric(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random contrast, brightness, gamma, inversion, colour loss, blur, compression and noise, drawn once a clip.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+        rng: where the draw comes from.
+
+    Returns:
+        (T, H, W, 3) uint8, a new array.
+    """
+    flat = frames.reshape(-1, frames.shape[2], 3)
+    if rng.random() < 0.3:
+        flat = cv2.cvtColor(cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    flat = cv2.LUT(np.ascontiguousarray(flat), _tone_curve(rng))
+    frames = flat.reshape(frames.shape)
+    transform = _photometric()
+    transform.set_random_seed(int(rng.integers(2**31)))
+    frames = transform(images=frames)["images"]
+    if rng.random() < 0.4:
+        frames = _add_noise(frames, rng)
+    return frames
+
+
+def _tone_curve(rng: np.random.Generator) -> np.ndarray:
+    """(256, 1, 3) table: gamma, contrast about a pivot, brightness, colour cast, inversion."""
+    level = np.linspace(0, 1, 256)
+    curve = level ** np.exp(rng.uniform(-0.5, 0.5))
+    pivot = rng.uniform(0.3, 0.7)
+    curve = (curve - pivot) * np.exp(rng.uniform(np.log(0.5), np.log(1.6))) + pivot + rng.uniform(-0.15, 0.15)
+    if rng.random() < 0.15:
+        curve = 1 - curve
+    cast = rng.uniform(-0.05, 0.05, 3) if rng.random() < 0.5 else np.zeros(3)
+    return (np.clip(curve[:, None] + cast, 0, 1) * 255).astype(np.uint8)[:, None, :]
+
+
+def _add_noise(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sensor noise: one field of normal numbers, moved to another place in every frame."""
+    _, height, width, _ = frames.shape
+    sigma = rng.uniform(2, 12)
+    grey = rng.random() < 0.7
+    field = rng.standard_normal((height, width, 1 if grey else 3), dtype=np.float32) * sigma
+    field = np.broadcast_to(field, (height, width, 3)).astype(np.int16)
+    noisy = np.empty_like(frames)
+    for t, frame in enumerate(frames):
+        moved = np.roll(field, tuple(rng.integers(0, (height, width))), axis=(0, 1))
+        noisy[t] = cv2.add(frame, moved, dtype=cv2.CV_8U)
+    return noisy
