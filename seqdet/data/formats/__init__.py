@@ -1,1 +1,40 @@
-"""Label formats, one file each."""
+"""One file per label format behind one protocol; see `protocol`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqdet.data.formats import coco_vid, mot
+from seqdet.data.formats.protocol import LabelFormat
+from seqdet.errors import InputError, UsageError
+
+FORMATS: dict[str, LabelFormat] = {mot.NAME: mot, coco_vid.NAME: coco_vid}
+_LOOKS = {
+    mot.NAME: "SEQ/gt/gt.txt with SEQ/img1/, or gt/CLIP.txt with videos/CLIP.mp4",
+    coco_vid.NAME: 'a .json file with "videos", "images" and "annotations", or a folder that holds one',
+}
+
+
+def choose_format(source: Path, name: str = "auto") -> LabelFormat:
+    """The format of a source, found by its content, or the one of that name.
+
+    Raises:
+        UsageError: no format has that name.
+        InputError: the source does not exist, or looks like no format, or like several.
+    """
+    if name != "auto" and name not in FORMATS:
+        raise UsageError(f"--format {name}: the formats are auto, {', '.join(FORMATS)}")
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder")
+    if name != "auto":
+        return FORMATS[name]
+    found = [each for each in FORMATS if FORMATS[each].sniff(source)]
+    if len(found) > 1:
+        raise InputError(
+            f"{source}: looks like several formats; choose one: "
+            + " or ".join(f"--format {each}" for each in found)
+        )
+    if not found:
+        looks = "".join(f"\n  {each}: {_LOOKS[each]}" for each in FORMATS)
+        raise InputError(f"{source}: no label format that seqdet reads is recognised here. It knows:{looks}")
+    return FORMATS[found[0]]
