@@ -1,0 +1,6 @@
+"""Synthetic sequences with exact truth.
+
+scene   airspace-like scenes: `render_clip` for training, `render_scene` for films
+discs   the built-in small task, where motion alone tells the class
+objects, motion, background, sensor: what scenes are made of
+"""
