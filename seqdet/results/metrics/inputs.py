@@ -1,7 +1,7 @@
 """What every metric is computed from: one recorded clip's truth, and what was predicted on it.
 
-Legend: T frames of the clip, M truth boxes, N predicted boxes. Boxes of all frames lie in one flat array, in time
-order; ``frame_ids`` says to which frame (0..T-1, the position within the clip) each belongs.
+Legend: T frames of the clip, M truth boxes, N predicted boxes. Boxes of all frames lie in one flat array, in
+time order; ``frame_ids`` says to which frame (0..T-1, the position within the clip) each belongs.
 
 Metrics take two sequences of equal length, ``truths[i]`` belonging to ``predictions[i]``:
 
@@ -29,7 +29,7 @@ class SequenceTruth:
         boxes_xyxy_px: (M, 4) float64.
         class_ids: (M,) int64 from 0.
         track_ids: (M,) int64, unique within a frame.
-        sequence_class_id: class of the whole clip; -1 when unknown (such a clip is left out of sequence accuracy).
+        sequence_class_id: class of the whole clip; -1 when unknown (left out of sequence accuracy).
         recording: clips of one recording are not independent; the bootstrap draws recordings.
         name: of the clip, for messages.
     """
@@ -95,7 +95,7 @@ class SequencePredictions:
         scores: (N,) float64 in 0..1.
         class_ids: (N,) int64: the class as frame and memory see it.
         track_ids: (N,) int64 from 1; -1 for a box without a track (tracking metrics leave it out).
-        track_class_ids: (N,) int64: class of the whole track so far; -1 when unknown (then ``class_ids`` is used).
+        track_class_ids: (N,) int64: class of the whole track so far; -1: unknown, ``class_ids`` counts.
         sequence_class_id: predicted class of the whole clip; -1 for none, which counts as wrong.
     """
 
@@ -169,7 +169,7 @@ def paired(
     """Go through both together.
 
     Raises:
-        ValueError: when the numbers of clips differ, or a prediction lies in a frame that its clip does not have.
+        ValueError: when the numbers of clips differ, or a prediction lies in a frame that its clip lacks.
     """
     if len(truths) != len(predictions):
         raise ValueError(f"{len(truths)} truths with {len(predictions)} predictions")
