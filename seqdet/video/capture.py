@@ -19,6 +19,8 @@ _STREAM_TIMEOUT_MS = 5000
 # Reads that may fail beyond the last packet before a file counts as ended (a decoder holds frames back).
 _READS_PAST_END = 16
 _FALLBACK_FPS = 30.0
+# One packet is one frame, but for these: they hold frames that are never shown.
+_CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
 
 
 class CaptureReader(VideoReader):
@@ -96,6 +98,14 @@ class CaptureReader(VideoReader):
         )  # applied here, once, after absurd values are sorted out
         return capture
 
+    def _refused(self) -> str:
+        if isinstance(self._source, int):
+            return "no such camera, or another program holds it"
+        if self._is_file:
+            codec = self._container.codec if self._container else "unknown"
+            return f"OpenCV has no decoder for its {codec} video; convert it to H.264 and try again"
+        return f"refused, or no answer within {_STREAM_TIMEOUT_MS / 1000:.0f} s; check address and login"
+
     def _read_rotation(self) -> int:
         declared = self._capture.get(cv2.CAP_PROP_ORIENTATION_META)
         if abs(declared) <= 360 and declared % 90 == 0:
@@ -129,54 +139,120 @@ class CaptureReader(VideoReader):
             yield (cv2.rotate(rgb, _ROTATIONS[self._rotation]) if self._rotation else rgb), last_ms
 
     def _nothing_decoded(self) -> str:
-        if self._container is not None and self._container.encrypted:
-            return f"{self._shown}: the video is encrypted (DRM); seqdet cannot read it"
         if not self._is_file:
             return f"{self._shown}: connected, but no picture came within {_STREAM_TIMEOUT_MS / 1000:.0f} s"
-        codec = self._container.codec if self._container else "unknown codec"
+        codec = self._container.codec if self._container else "unknown"
         if self._walk is not None and self._walk.packets == 0:
-            return f"{self._shown}: the file declares {codec} video but holds no frame (only the header is there)"
-        return f"{self._shown}: not one frame of the {codec} video could be decoded; the file is damaged"
+            return f"{self._shown}: a header that declares {codec} video, and no frame after it"
+        return f"{self._shown}: not one frame of its {codec} video could be decoded; the file is damaged"
 
     def _decode(self) -> Iterator[Frame]:
-        started_s = time.monotonic()
-        first, self._first = self._first, None
-        decoded, time_s, backwards = 0, 0.0, 0
-        picture = first
+        clock = _Clock(self._container, self.info.fps, is_camera=isinstance(self._source, int))
+        decoded, time_s = 0, 0.0
+        picture, self._first = self._first, None
         try:
             while picture is not None:
                 rgb, milliseconds = picture
-                stamp_s = (
-                    time.monotonic() - started_s if self._live_clock else self._time_s(milliseconds, decoded)
-                )
-                if decoded and stamp_s < time_s:
-                    backwards += 1
-                time_s = max(stamp_s, time_s) if decoded else stamp_s
-                yield Frame(rgb, decoded, time_s)
+                time_s = clock.time_s(milliseconds)
                 decoded += 1
+                yield Frame(rgb, decoded - 1, time_s)
                 picture = next(self._pictures, None)
         finally:
-            if backwards:
-                self._warnings.append(
-                    f"{self._shown}: {backwards} frames were stamped earlier than the one before"
-                )
-            ended = picture is None
-            self.report = self._account(decoded, time_s, ended)
+            self._warnings.extend(f"{self._shown}: {warning}" for warning in clock.warnings())
+            self.report = self._account(decoded, time_s, ended=picture is None)
 
-    @property
-    def _live_clock(self) -> bool:
-        return isinstance(self._source, int)
+    def _account(self, decoded: int, last_s: float, *, ended: bool) -> ReadReport:
+        """Compare what was decoded with what was promised, in frames and in seconds."""
+        promised = self.info.frames_promised
+        problems: list[str] = []
+        if ended and self._walk is not None and self._container is not None:
+            promised, problems = _shortfall(self._container, self._walk, decoded, self._gaps, last_s)
+        elif ended and self._container is not None and self._container.duration_s is not None:
+            missing_s = self._container.duration_s - (last_s - self._start_s())
+            if missing_s > 1 + 2 * self._frame_s():
+                problems = [f"the connection ended {missing_s:.1f} s before the end that was declared"]
+        message = f"{self._shown}: {'; '.join(problems)}" if problems else ""
+        gaps, warnings = tuple(self._gaps), tuple(self._warnings)
+        return ReadReport(decoded, promised, gaps, warnings, bool(problems), message)
 
-    def _time_s(self, milliseconds: float, index: int) -> float:
+    def _start_s(self) -> float:
+        return float(self._container.start_ticks * self._container.time_base) if self._container else 0.0
+
+    def _frame_s(self) -> float:
+        return 1 / self.info.fps if self.info.fps else 1 / _FALLBACK_FPS
+
+    def close(self) -> None:
+        """Release the decoder; safe to call twice."""
+        self._capture.release()
+
+
+class _Clock:
+    """Turns OpenCV's milliseconds since the first frame back into the exact times of the container."""
+
+    def __init__(self, container: ContainerInfo | None, fps: float | None, *, is_camera: bool) -> None:
+        self._container, self._is_camera = container, is_camera
+        self._step_s = 1 / fps if fps else 1 / _FALLBACK_FPS
+        self._started_s = time.monotonic()
+        self._last_s: float | None = None
+        self._unstamped = self._backwards = 0
+
+    def time_s(self, milliseconds: float) -> float:
+        """Time of the next frame in seconds; never less than that of the one before."""
+        stamp_s = self._stamp_s(milliseconds)
+        if self._last_s is not None:
+            # OpenCV says 0 for a frame without a time (the last of some MPEG files; all of a raw stream).
+            if milliseconds == 0 and not self._is_camera:
+                self._unstamped += 1
+                stamp_s = self._last_s + self._step_s
+            elif stamp_s < self._last_s:
+                self._backwards += 1
+                stamp_s = self._last_s
+            elif stamp_s > self._last_s:
+                self._step_s = stamp_s - self._last_s
+        self._last_s = stamp_s
+        return stamp_s
+
+    def _stamp_s(self, milliseconds: float) -> float:
+        if self._is_camera:
+            return time.monotonic() - self._started_s
         if self._container is None:
             return milliseconds / 1000
         ticks = round(milliseconds / 1000 / self._container.time_base) + self._container.start_ticks
         return float(ticks * self._container.time_base)
 
-    def _account(self, decoded: int, last_s: float, ended: bool) -> ReadReport:
-        promised = self.info.frames_promised
-        return ReadReport(decoded, promised, tuple(self._gaps), tuple(self._warnings))
+    def warnings(self) -> list[str]:
+        """What was wrong with the times, in sentences."""
+        found = []
+        if self._unstamped > 1:
+            found.append(
+                f"{self._unstamped} frames carry no time; they are spaced by {self._step_s * 1000:.3g} ms"
+            )
+        if self._backwards:
+            found.append(
+                f"{self._backwards} frames are stamped earlier than the one before; their time is held"
+            )
+        return found
 
-    def close(self) -> None:
-        """Release the decoder; safe to call twice."""
-        self._capture.release()
+
+def _shortfall(
+    container: ContainerInfo, walk: PacketCount, decoded: int, gaps: list[Gap], last_s: float
+) -> tuple[int | None, list[str]]:
+    """How many frames a file should have given, and sentences on what is missing."""
+    problems = []
+    hidden = container.codec in _CODECS_WITH_HIDDEN_PACKETS
+    header = (container.frames_promised or 0) - walk.discarded
+    promised = max(header, decoded if hidden else walk.packets, decoded)
+    if decoded < promised:
+        where = f"the last frame is at {last_s:.2f} s"
+        if gaps:
+            where = f"frames are missing after frame {gaps[0].after_frame} at {gaps[0].time_s:.2f} s"
+        problems.append(f"{decoded} of {promised} frames could be decoded; {where}")
+    if container.file_duration_s is not None:
+        missing_s = container.file_duration_s - walk.end_s
+        if missing_s > 0.1 + 2 / (container.fps or _FALLBACK_FPS):
+            declared = f"{container.file_duration_s:.2f} s"
+            problems.append(f"the file is cut off: it ends at {walk.end_s:.2f} s of the {declared} declared")
+    if walk.broke and not problems:
+        problems.append(f"reading broke off at {last_s:.2f} s ({walk.broke})")
+    known = container.frames_promised is not None or not hidden
+    return (promised if known else None), problems

@@ -27,7 +27,7 @@ def is_image_name(path: str | Path) -> bool:
 
 def natural_key(path: str | Path) -> list[tuple[int, int, str]]:
     """Sort key by which ``frame_10`` comes after ``frame_9``."""
-    parts = re.split(r"(\d+)", Path(path).name)
+    parts = re.split(r"([0-9]+)", Path(path).name)
     return [
         (0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part.lower()) for part in parts
     ]
@@ -46,7 +46,7 @@ def list_images(folder: Path) -> list[Path]:
     images = [entry for entry in entries if is_image_name(entry) and not entry.name.startswith(".")]
     if not images:
         raise InputError(
-            f"{folder}: no pictures in this folder; for videos give the files or a pattern such as '{folder}/*.mp4'"
+            f"{folder}: no pictures in this folder; for videos give files or a pattern like {folder}/*.mp4"
         )
     return sorted(images, key=natural_key)
 

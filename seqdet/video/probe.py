@@ -23,6 +23,8 @@ from seqdet.errors import InputError
 
 # A text file with the right name is "video" for FFmpeg's tty demuxer; a concat script opens other files.
 REFUSED_FORMATS = frozenset({"tty", "concat"})
+# In other formats FFmpeg estimates the duration from the bit rate or from what it finds at the end.
+_FORMATS_THAT_DECLARE_DURATION = frozenset({"mov", "matroska", "avi", "flv", "asf"})
 URL_OPEN_TIMEOUT_S = 5.0
 URL_READ_TIMEOUT_S = 5.0
 
@@ -39,7 +41,7 @@ class ContainerInfo:
         fps: average frames per second, or None.
         frames_promised: frames that the header declares, or None.
         duration_s: declared duration of the pictures (of the whole file where that is all there is), or None.
-        encrypted: True for a track under common encryption (DRM).
+        file_duration_s: duration of the whole file where its header declares one, or None.
     """
 
     codec: str
@@ -49,7 +51,7 @@ class ContainerInfo:
     fps: float | None
     frames_promised: int | None
     duration_s: float | None
-    encrypted: bool
+    file_duration_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,15 @@ class PacketCount:
     """What a walk through all packets of a file found.
 
     Attributes:
-        packets: packets of the picture stream that should be shown.
-        damaged: how many of them the demuxer marks as corrupt.
+        packets: packets of the picture stream that are to be shown.
+        discarded: further ones that an edit list hides.
+        damaged: how many the demuxer marks as corrupt.
         end_s: the latest end of any packet of any stream, in seconds from the start of the file.
         broke: FFmpeg's words when the walk itself failed, else "".
     """
 
     packets: int
+    discarded: int
     damaged: int
     end_s: float
     broke: str
@@ -89,14 +93,24 @@ def _is_cover(stream: av.stream.Stream) -> bool:
 
 
 def _picture_stream(container: av.container.InputContainer, shown: str) -> av.video.stream.VideoStream:
-    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
-    if not streams:
-        held = "only a cover picture" if container.streams.video else "no video stream"
-        audio = " beside sound" if container.streams.audio and container.streams.video else ""
-        audio = " (sound only)" if container.streams.audio and not container.streams.video else audio
-        raise InputError(f"{shown}: {held}{audio}; give a file with moving pictures")
-    best = container.streams.best("video")
-    return best if best in streams else streams[0]  # type: ignore[return-value]
+    """The first stream of moving pictures, which is the one that OpenCV takes."""
+    for stream in container.streams.video:
+        if not _is_cover(stream):
+            return stream
+    if container.streams.video:
+        raise InputError(f"{shown}: no moving pictures, only sound with a cover picture")
+    held = "sound only, no video" if container.streams.audio else "no video stream"
+    raise InputError(f"{shown}: {held}; give a file with moving pictures")
+
+
+def _is_encrypted(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> bool:
+    """Whether the first picture is under common encryption; a header alone may say so of clear samples."""
+    try:
+        for packet in container.demux(stream):
+            return packet.has_sidedata("encryption_info")
+    except (av.error.FFmpegError, OSError):
+        pass
+    return False
 
 
 def probe_container(source: str) -> ContainerInfo:
@@ -123,12 +137,14 @@ def probe_container(source: str) -> ContainerInfo:
         context = stream.codec_context
         if context is None:
             raise InputError(f"{shown}: no decoder for its video codec; convert it to H.264 and try again")
+        if not is_url(source) and _is_encrypted(container, stream):
+            raise InputError(f"{shown}: the video is encrypted (DRM); seqdet cannot read it")
         rate = stream.average_rate or stream.guessed_rate
-        duration_s = None
+        file_duration_s = container.duration / av.time_base if container.duration else None
+        duration_s = file_duration_s
         if stream.duration is not None and stream.time_base is not None:
             duration_s = float(stream.duration * stream.time_base)
-        elif container.duration is not None:
-            duration_s = container.duration / av.time_base
+        declares = container.format.name.split(",")[0] in _FORMATS_THAT_DECLARE_DURATION
         return ContainerInfo(
             codec=context.codec.canonical_name,
             size_wh=(context.width, context.height),
@@ -137,7 +153,7 @@ def probe_container(source: str) -> ContainerInfo:
             fps=float(rate) if rate else None,
             frames_promised=stream.frames if stream.frames > 0 else None,
             duration_s=duration_s if duration_s is not None and duration_s > 0 else None,
-            encrypted=False,
+            file_duration_s=file_duration_s if declares else None,
         )
 
 
@@ -155,7 +171,7 @@ def count_packets(path: str | Path) -> PacketCount:
     Returns:
         How many pictures the file should give, how many are damaged, where it ends.
     """
-    packets = damaged = 0
+    packets = discarded = damaged = 0
     end_s, broke = 0.0, ""
     try:
         with _open_input(str(path)) as container:
@@ -164,12 +180,13 @@ def count_packets(path: str | Path) -> PacketCount:
             for packet in container.demux():
                 if packet.size == 0:
                     continue
-                if packet.stream_index == picture.index and not packet.is_discard:
-                    packets += 1
+                if packet.stream_index == picture.index:
+                    packets += not packet.is_discard
+                    discarded += packet.is_discard
                     damaged += packet.is_corrupt
                 stamp = packet.pts if packet.pts is not None else packet.dts
                 if stamp is not None and packet.time_base is not None:
                     end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base) - start_s)
     except (av.error.FFmpegError, OSError) as error:
         broke = _reason(error)
-    return PacketCount(packets, damaged, end_s, broke)
+    return PacketCount(packets, discarded, damaged, end_s, broke)

@@ -1,18 +1,18 @@
 """From a source to frames: video files, folders and patterns of pictures, streams, cameras.
 
-OpenCV decodes. PyAV reads the header (`probe`), for three things that OpenCV keeps to itself: the offset of the
-first presentation time, the time base that turns OpenCV's milliseconds back into exact ticks, and what the
-container promised. So every frame of a container carries its own time, exact to a tick, also at a variable frame
-rate; no time is computed from a frame rate unless the source has no times at all (pictures, cameras).
+OpenCV decodes. PyAV reads the header (`probe`), for what OpenCV keeps to itself: the offset of the first
+presentation time, the time base that turns OpenCV's milliseconds back into exact ticks, and what the
+container promised. So every frame of a container carries its own time, exact to a tick, also at a variable
+frame rate; no time is computed from a frame rate unless the source has no times at all (pictures, raw streams).
 
 What the reader promises:
     * frames are RGB uint8, upright: the rotation of the container, or EXIF's for pictures, is applied once;
       a rotation that is no multiple of 90 degrees is ignored with a warning.
-    * pixels are the stored ones: a sample aspect ratio other than 1 is not stretched away, so that boxes are in
-      pixels that exist. Alpha is dropped. 10 and 12 bits become 8.
+    * pixels are the stored ones: a sample aspect ratio other than 1 is not stretched away, so that boxes are
+      in pixels that exist. Alpha is dropped. 10 and 12 bits become 8.
     * a frame that fails to decode does not end the source: the reader goes on and logs the gap.
-    * the declared number of frames is never a loop bound. What was decoded is compared with what was promised,
-      and ``report.short`` says when the source gave less.
+    * the declared number of frames is never a loop bound. What was decoded is compared with what was declared
+      and with what a walk through the file's packets finds; ``report.short`` says when it is less.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ def open_video(
     """Open a source and decode its first frame, so that what cannot be read fails here.
 
     Args:
-        source: a video file; a folder of frames or a pattern of picture names (one sequence, in natural order);
-            one picture; an http, rtsp or other stream URL; a camera index (0, or "0" where no such file is).
+        source: a video file; a folder of frames or a pattern of picture names (one sequence, in natural
+            order); one picture; an http, rtsp or other stream URL; a camera index (0, or "0" where no such
+            file is).
         max_pixels: pictures with more pixels are refused before they are decoded.
         image_fps: frames per second of pictures, which have no times of their own.
 
@@ -52,8 +53,8 @@ def open_video(
         iteration, its ``report`` what it gave.
 
     Raises:
-        InputError: missing, empty, not a video, without pictures, encrypted, too large, or not one frame of it
-            can be decoded.
+        InputError: missing, empty, not a video, without pictures, encrypted, too large, or not one frame of
+            it can be decoded.
         UsageError: ``image_fps`` is not a positive number.
     """
     if not 0 < image_fps < 1e6:
@@ -66,7 +67,7 @@ def open_video(
         over_rtp = name.lower().startswith(("rtsp", "rtp", "udp", "srt"))
         container = None if over_rtp else _checked_size(name, max_pixels)
         return CaptureReader(name, container, max_pixels)
-    path = Path(source)
+    path = Path(name)
     if not _exists(path) and glob.has_magic(name):
         matches = sorted((Path(match) for match in glob.glob(name, recursive=True)), key=natural_key)
         images = [match for match in matches if is_image_name(match)]
