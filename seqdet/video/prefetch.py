@@ -6,15 +6,13 @@ Decoding, the model and encoding each hold the interpreter's lock only briefly, 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
-
-# How often a producer that waits for room looks whether its consumer has left.
-_LOOK_UP_S = 0.1
 
 
 class _End:
@@ -27,9 +25,9 @@ class _End:
 def prefetch(items: Iterable[Item], depth: int = 4) -> Generator[Item, None, None]:
     """Produce items in a thread, at most ``depth`` ahead.
 
-    The thread starts with the first ``next`` and ends when the items end, when an error ends them, or when the
-    consumer leaves (``close``, an exception, garbage collection); the items' own ``close`` is then called in
-    that thread. The consumer waits for the thread, so that nothing of it outlives the loop.
+    The thread starts with the first ``next`` and ends when the items end, when an error ends them, or when
+    the consumer leaves (``close``, an exception, garbage collection); the items' own ``close`` is then called
+    in that thread. The consumer waits for the thread, so that nothing of it outlives the loop.
 
     Args:
         items: what to iterate in the thread.
@@ -58,36 +56,40 @@ def _consume(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
         while True:
             item = waiting.get()
             if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
+                try:
+                    if item.error is not None:
+                        raise item.error
+                    return
+                finally:
+                    del item  # else error, traceback and this frame keep each other alive
             yield item
     finally:
         left.set()
-        thread.join()
+        _make_room(waiting)
+        if threading.current_thread() is not thread:  # garbage may be collected in any thread
+            thread.join()
 
 
 def _produce(items: Iterator[Item], waiting: queue.Queue[Item | _End], left: threading.Event) -> None:
     end = _End()
     try:
-        for item in items:
-            if not _put(item, waiting, left):
-                break
+        try:
+            for item in items:
+                if left.is_set():
+                    break
+                waiting.put(item)
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
     except BaseException as error:  # forwarded, whatever it is: the consumer raises it
         end = _End(error)
-    finally:
-        close = getattr(items, "close", None)
-        if close is not None:
-            close()
-    _put(end, waiting, left)
+    if not left.is_set():
+        waiting.put(end)
 
 
-def _put(item: Item | _End, waiting: queue.Queue[Item | _End], left: threading.Event) -> bool:
-    """Wait for room; False once the consumer has left."""
-    while not left.is_set():
-        try:
-            waiting.put(item, timeout=_LOOK_UP_S)
-        except queue.Full:
-            continue
-        return True
-    return False
+def _make_room(waiting: queue.Queue[Item | _End]) -> None:
+    """Empty the queue, which frees a producer that waits to put; it then sees that the consumer has left."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            waiting.get_nowait()

@@ -3,7 +3,7 @@
 OpenCV decodes. PyAV reads the header (`probe`), for what OpenCV keeps to itself: the offset of the first
 presentation time, the time base that turns OpenCV's milliseconds back into exact ticks, and what the
 container promised. So every frame of a container carries its own time, exact to a tick, also at a variable
-frame rate; no time is computed from a frame rate unless the source has no times at all (pictures, raw streams).
+frame rate; no time is computed from a frame rate unless the source has none at all (pictures, raw streams).
 
 What the reader promises:
     * frames are RGB uint8, upright: the rotation of the container, or EXIF's for pictures, is applied once;
