@@ -51,3 +51,17 @@ class OutputError(SeqdetError):
     """The output could not be written (disk full, encoder failed); what was whole before is unharmed."""
 
     exit_code = 6
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to stop (SIGTERM), or its terminal is gone (SIGHUP).
+
+    It is a KeyboardInterrupt, so that whoever finalises a file or a report on Ctrl-C does so here as well.
+
+    Attributes:
+        exit_code: 128 plus the number of the signal, as shells count: 143 for SIGTERM.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"signal {signal_number}")
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,79 @@
+"""``seqdet detect``: annotated video and rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from seqdet.cli.common import (
+    Device,
+    Force,
+    Json,
+    Model,
+    Quiet,
+    say_error,
+    say_warnings,
+    show,
+    show_json,
+    table,
+)
+from seqdet.cli.progress import Progress
+
+COLUMNS = ["source", "frames", "detections", "tracks", "fps", "label", "score", "out"]
+
+
+def detect(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Video, folder of frames, pattern, stream URL, camera."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Annotated video to write; with several sources, a folder for them.", metavar="FILE"
+        ),
+    ] = None,
+    save: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Rows to write: .jsonl, .csv, .mot.txt or .coco.json by extension. May be repeated.",
+            metavar="FILE",
+        ),
+    ] = None,
+    model: Model = "airspace",
+    device: Device = "auto",
+    runtime: Annotated[Literal["auto", "torch"], typer.Option(help="What computes the model.")] = "auto",
+    score: Annotated[float, typer.Option(min=0, max=1, help="Smallest score of a detection.")] = 0.3,
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop each source after so many frames.")
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the objects in video: an annotated video (--out), rows (--save) and a summary."""
+    from seqdet.runs.detect import detect_files
+
+    with Progress("frames", quiet=quiet) as progress:
+        report = detect_files(
+            sources,
+            out=out,
+            save=save or [],
+            model=model,
+            device=device,
+            score=score,
+            max_frames=max_frames,
+            force=force,
+            progress=progress,
+        )
+    for one in report.sources:
+        say_warnings(one.warnings, quiet=quiet)
+        if one.error:
+            say_error(one.error)
+    if json:
+        show_json({"sources": report.sources})
+    else:
+        show(table(COLUMNS, [[getattr(one, column) for column in COLUMNS] for one in report.sources]))
+    raise typer.Exit(report.exit_code)

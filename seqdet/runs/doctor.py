@@ -1,0 +1,148 @@
+"""Proves that what seqdet stands on works here, and says how to repair what does not.
+
+Each check tries the thing itself: a video is written and read back, the model is loaded. Nothing is installed and
+nothing outside a temporary folder is written.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import seqdet
+from seqdet.errors import SeqdetError
+
+Status = Literal["ok", "warn", "fail"]
+OPENCV_PACKAGES = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+VERSIONS = ("torch", "torchvision", "opencv-python", "av", "albumentations", "numpy", "supervision")
+LITTLE_DISK_BYTES = 1_000_000_000
+NO_DISK_BYTES = 50_000_000
+PROBE_FRAMES = 8
+PROBE_SIZE_WH = (64, 48)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What one check found.
+
+    Attributes:
+        name: what was checked.
+        status: "ok", "warn" (works, but will bite) or "fail" (seqdet cannot do its work here).
+        detail: what was found.
+        repair: what to do about it; "" when nothing needs doing.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    repair: str = ""
+
+
+def diagnose(*, device: str = "auto", folder: Path | None = None) -> list[CheckResult]:
+    """Run every check, in the order in which one depends on the other.
+
+    Args:
+        device: where the model is to run, as for ``detect``.
+        folder: where output is to go; the current folder when not given.
+
+    Returns:
+        One result a check. A check that breaks is a failed check, not an error.
+    """
+    checks: list[tuple[str, Callable[[], CheckResult]]] = [
+        ("versions", check_versions),
+        ("opencv", check_opencv),
+        ("video", check_video),
+        ("device", lambda: check_device(device)),
+        ("model", check_model),
+        ("disk", lambda: check_disk(folder or Path())),
+    ]
+    return [_guarded(name, check) for name, check in checks]
+
+
+def _guarded(name: str, check: Callable[[], CheckResult]) -> CheckResult:
+    """A broken installation shows itself by any of these errors, and one must not hide the other checks."""
+    try:
+        return check()
+    except SeqdetError as error:
+        return CheckResult(name, "fail", str(error))
+    except (ImportError, AttributeError, OSError, RuntimeError, metadata.PackageNotFoundError) as error:
+        return CheckResult(
+            name, "fail", f"{type(error).__name__}: {error}", "reinstall seqdet in a fresh environment"
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_versions() -> CheckResult:
+    """The versions of what is installed; for bug reports."""
+    parts = [f"seqdet {seqdet.__version__}", f"Python {platform.python_version()}"]
+    parts += [f"{package} {version}" for package in VERSIONS if (version := _version(package))]
+    return CheckResult("versions", "ok", ", ".join(parts))
+
+
+def check_opencv() -> CheckResult:
+    """Exactly one OpenCV package: all of them install into the same ``cv2`` folder and overwrite each other."""
+    found = {package: version for package in OPENCV_PACKAGES if (version := _version(package))}
+    listed = ", ".join(f"{package} {version}" for package, version in found.items())
+    if len(found) > 1:
+        return CheckResult(
+            "opencv",
+            "warn",
+            f"{len(found)} packages share one cv2 folder, the last one installed has won: {listed}",
+            _opencv_repair(found),
+        )
+    if not found:
+        return CheckResult("opencv", "fail", "no OpenCV package is installed", _opencv_repair(()))
+    return CheckResult("opencv", "ok", listed)
+
+
+def _opencv_repair(installed: Iterable[str]) -> str:
+    """Remove all and install one: removing only one of two deletes the files that they share."""
+    has_pip = importlib.util.find_spec("pip") is not None
+    remove, install = (
+        ("pip uninstall -y", "pip install") if has_pip else ("uv pip uninstall", "uv pip install")
+    )
+    removal = f"{remove} {' '.join(installed)} && " if installed else ""
+    return f'{removal}{install} --no-deps "opencv-python<5"'
+
+
+def check_device(device: str) -> CheckResult:
+    """Where the model runs, proved by one product of matrices."""
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    chosen = torch.device(("cuda" if has_cuda else "cpu") if device == "auto" else device)
+    ones = torch.ones((8, 8), device=chosen)
+    if float((ones @ ones).sum()) != 512:
+        return CheckResult("device", "fail", f"{chosen} computes wrong results")
+    detail = f"cpu, {torch.get_num_threads()} threads; no CUDA"
+    if has_cuda:
+        detail = f"{chosen}; CUDA: {torch.cuda.get_device_name()}"
+    return CheckResult("device", "ok", detail)
+
+
+def check_disk(folder: Path) -> CheckResult:
+    """Room for output where the command is run."""
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 1e9:.1f} GB free in {folder.resolve()}"
+    if free < NO_DISK_BYTES:
+        return CheckResult("disk", "fail", detail, "free some space, or write elsewhere with --out")
+    if free < LITTLE_DISK_BYTES:
+        return CheckResult("disk", "warn", detail, "free some space before a long run")
+    return CheckResult("disk", "ok", detail)
