@@ -1,7 +1,7 @@
 """How things move: the paths of the flying objects and of the camera. Pure arithmetic, no pixels.
 
-Legend: T frames. Paths are in pixels of the scene, which the camera pans over; the picture shows the part of
-the scene at the camera's offset. Speeds are in body lengths a second, because that is what makes a bird a bird.
+Legend: T frames. Paths are in pixels of the scene, which the camera pans over; the picture shows the part
+of the scene at the camera's offset. Speeds are in body lengths a second: that is what makes a bird a bird.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqdet.data.synth.objects import Pose, forward_on_picture
+from seqdet.data.synth.objects import forward_on_picture
+from seqdet.data.synth.solids import Pose
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,10 @@ def fly(
         return np.interp(times_s, span, curve)
 
     elevation = float(rng.uniform(0.0, 0.22) if rng.random() < 0.7 else rng.uniform(0.2, 0.7))
-    columns = [at(angles[:, column]) for column in range(angles.shape[1])]
+    yaw, pitch, roll, phase, lift = (at(angles[:, column]) for column in range(5))
     poses = tuple(
-        Pose(*map(float, row[:3]), elevation, float(row[3]), float(row[4]))
-        for row in zip(*columns, strict=True)
+        Pose(float(yaw[i]), float(pitch[i]), float(roll[i]), elevation, float(phase[i]), float(lift[i]))
+        for i in range(len(times_s))
     )
     return Flight(np.stack([at(centres[:, 0]), at(centres[:, 1])], axis=1), size_px * at(growth), poses)
 
@@ -166,7 +167,7 @@ def _flap(
 def camera_path(
     rng: np.random.Generator, times_s: np.ndarray, follow: Flight | None, width_px: int
 ) -> np.ndarray:
-    """(T, 2) offsets of the picture in the scene: still, slowly panning, or following a flight; always a little shaken.
+    """(T, 2) offsets of the picture in the scene: still, slowly panning, or following a flight; often shaken.
 
     Args:
         rng: source of chance.

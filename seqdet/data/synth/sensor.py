@@ -37,7 +37,14 @@ class Sensor:
     _held_at: tuple[int, int] = (0, 0)
 
     def develop(self, light: np.ndarray) -> np.ndarray:
-        """(H, W, C) float32 of the scene, used up, to (H, W, 3) uint8 of the picture. Every call draws new noise."""
+        """The picture, with new noise at every call.
+
+        Args:
+            light: (H, W, C) float32 of the scene; used up.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
         height, width = light.shape[:2]
         # Compression keeps some of the noise of earlier frames, so part of it is held for a while.
         if self._rng.random() < 0.12:
@@ -53,7 +60,7 @@ class Sensor:
         light += grain[..., None]
         if self._invert:
             np.subtract(255, light, out=light)
-        picture = cv2.convertScaleAbs(np.maximum(light, 0, out=light)).reshape(light.shape)
+        picture = np.clip(light, 0, 255, out=light).astype(np.uint8)
         if self._jpeg_quality and picture.shape[2] == 3:
             picture = _through_jpeg(picture, self._jpeg_quality)
         elif self._jpeg_quality:
@@ -67,7 +74,7 @@ class Sensor:
 
 def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
 
 
 def make_sensor(
@@ -90,10 +97,11 @@ def make_sensor(
     noise = rng.standard_normal((height + _NOISE_MARGIN_PX, width + _NOISE_MARGIN_PX), np.float32)
     grain_px = rng.uniform(0.0, 0.7)
     if grain_px > 0.35:
-        noise = cv2.GaussianBlur(noise, (0, 0), grain_px)
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), grain_px), np.float32)
         noise /= noise.std()
     columns, rows = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
     radius = (columns[None] ** 2 + rows[:, None] ** 2) / 2
+    pattern: np.ndarray
     if thermal:
         strength = noise_level * rng.uniform(0.1, 0.3)
         pattern = (
@@ -106,7 +114,7 @@ def make_sensor(
         pattern = -rng.uniform(0, 18) * radius
     quality = int(rng.integers(45, 90)) if compression and rng.random() < 0.6 else 0
     return Sensor(
-        softness_px=float(rng.uniform(0.65, 1.05) if thermal else rng.uniform(0.6, 1.25)),
+        softness_px=float(rng.uniform(0.5, 0.95) if thermal else rng.uniform(0.6, 1.25)),
         exposure_s=float(rng.uniform(0.006, 0.014) if thermal else rng.uniform(0.002, 0.016)),
         noise_level=float(noise_level),
         gain=float(rng.uniform(1.5, 3.0)) if noisy else 1.0,
