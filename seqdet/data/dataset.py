@@ -11,17 +11,17 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
-from seqdet.data.labels import Labels, is_plain_number, raise_problems, read_labels, write_labels
+from seqdet.data.checks import is_inside, is_plain_number, name_fault, raise_problems, read_json
+from seqdet.data.labels import Labels, read_labels, write_labels
 from seqdet.errors import InputError, OutputError, UsageError
 
 FORMAT = "seqdet-dataset"
 VERSION = 1
 SPLITS = ("train", "val", "test")
 _FILE = "dataset.json"
-_FORBIDDEN_IN_NAMES = set('/\\:*?"<>|')
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Dataset:
         return tuple(sequence for sequence in self.sequences if sequence.split == name)
 
     def where(self, **attributes: str) -> Dataset:
-        """The same data set with only the sequences that have all these attributes, e.g. ``sensor="thermal"``.
+        """The data set with only the sequences that have these attributes, such as ``sensor="thermal"``.
 
         Raises:
             UsageError: no sequence has an attribute of that name; the names that exist are listed.
@@ -139,7 +139,7 @@ def load_dataset(root: str | Path) -> Dataset:
         )
     if document.get("version") != VERSION:
         raise InputError(
-            f"{path}: version {document.get('version')!r} of the data set form; this seqdet reads version {VERSION}"
+            f"{path}: version {document.get('version')!r} of the form; this seqdet reads version {VERSION}"
         )
     problems: list[str] = []
     classes = _read_classes(document.get("classes"), problems)
@@ -164,49 +164,6 @@ def load_dataset(root: str | Path) -> Dataset:
     )
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        InputError: the file cannot be read or is not JSON, with line and column.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})"
-        ) from error
-    except RecursionError as error:
-        raise InputError(f"{path}: the JSON is nested too deeply") from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise InputError(f"{path}: not valid JSON: {error}") from error
-
-
-def name_fault(name: str) -> str | None:
-    """Why a sequence name cannot be a file name everywhere, or None when it can."""
-    if not name or name != name.strip() or name.startswith(".") or len(name.encode()) > 200:
-        return "a name has 1 to 200 bytes, no blanks around it and does not start with a dot"
-    if any(character in _FORBIDDEN_IN_NAMES or not character.isprintable() for character in name):
-        return f"a name holds none of {' '.join(sorted(_FORBIDDEN_IN_NAMES))} and no control characters"
-    return None
-
-
-def is_inside(relative: str) -> bool:
-    """True for a relative path that stays where it is: no ``..``, no drive, no scheme, not absolute."""
-    parts = (PurePosixPath(relative), PureWindowsPath(relative))
-    return (
-        bool(relative)
-        and "\0" not in relative
-        and "://" not in relative
-        and not any(path.is_absolute() or path.anchor or ".." in path.parts for path in parts)
-    )
-
-
 def save_dataset(
     root: str | Path,
     classes: tuple[str, ...],
@@ -220,11 +177,11 @@ def save_dataset(
     """Write a data set; it appears under its name only when whole.
 
     Args:
-        root: the folder to make. One that exists and is not empty is refused without ``force``, and one that is
-            not a data set is refused always.
+        root: the folder to make. One that exists and is not empty is refused without ``force``, and one that
+            is not a data set is refused always.
         classes: names of the classes.
-        items: for each sequence the sequence with ``video`` where it is now, its image files in time order when it
-            is not one file (None otherwise), and its labels.
+        items: for each sequence the sequence with ``video`` where it is now, its image files in time order
+            when it is not one file (None otherwise), and its labels.
         notes: lines to keep in ``dataset.json``.
         link: make symbolic links to the videos and images instead of copies.
         force: replace an existing data set.
@@ -297,7 +254,7 @@ def _place_video(videos: Path, sequence: Sequence, images: tuple[Path, ...] | No
 
 
 def _swap(work: Path, root: Path) -> None:
-    """Give the finished folder its name; an old data set is removed last, and restored if the rename fails."""
+    """Give the finished folder its name; an old data set goes last, and comes back if the rename fails."""
     if not root.exists():
         os.rename(work, root)
         return

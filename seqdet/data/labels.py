@@ -6,7 +6,6 @@ Legend: M boxes in a sequence, frames counted from 0, boxes as edges in pixels o
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from seqdet.data.checks import raise_problems
 from seqdet.errors import InputError
 from seqdet.types import Targets
 
 HEADER = ("frame", "track_id", "class", "left", "top", "right", "bottom")
-SHOWN = 20  # problems that one message lists
 DECIMALS = 3  # a thousandth of a pixel is kept on disk
 _ROWS_AT_ONCE = 100_000
 _LARGEST_ID = 2**53  # ids travel through float64 in some readers
@@ -121,7 +120,7 @@ def read_labels(path: Path, classes: tuple[str, ...], frames: int, size_wh: tupl
             header = tuple(cell.strip() for cell in next(reader, []))
             if header != HEADER:
                 raise InputError(
-                    f"{path}:1: the header of a label file is {','.join(HEADER)!r}, got {','.join(header)[:120]!r}"
+                    f"{path}:1: the header must be {','.join(HEADER)!r}, got {','.join(header)[:120]!r}"
                 )
             for rows, lines in _chunks(reader):
                 parts.append(_parse(path, rows, lines, indices, problems))
@@ -134,15 +133,6 @@ def read_labels(path: Path, classes: tuple[str, ...], frames: int, size_wh: tupl
     problems.extend(_misfits(path, values, lines, frames, size_wh))
     raise_problems(problems, f"{path}: the label file is not valid")
     return Labels.from_columns(values[:, 0], values[:, 1], values[:, 2], values[:, 3:])
-
-
-def raise_problems(problems: list[str], heading: str) -> None:
-    """Raise one InputError that lists the first 20 problems and counts the rest; return when there are none."""
-    if not problems:
-        return
-    shown = "\n".join(f"  {problem}" for problem in problems[:SHOWN])
-    rest = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-    raise InputError(f"{heading} ({len(problems)} problem{'s' * (len(problems) > 1)}):\n{shown}{rest}")
 
 
 def _chunks(reader: Iterator[list[str]]) -> Iterator[tuple[list[list[str]], np.ndarray]]:
@@ -248,8 +238,3 @@ def _misfits(
         for row in np.flatnonzero(wrong).tolist()
     ]
     return [f"{path}:{line}: {message}" for line, message in sorted(found)]
-
-
-def is_plain_number(value: object) -> bool:
-    """True for a finite int or float that is not a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

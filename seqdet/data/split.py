@@ -28,9 +28,10 @@ def refuse_leaks(recordings: Items[str], splits: Items[str]) -> None:
     )
     more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
     raise UsageError(
-        f"{len(leaks)} recording{'s are' if len(leaks) > 1 else ' is'} in more than one split: {shown}{more}. "
-        "Frames of one recording look alike, so figures on val would be flattered. Put each recording into one "
-        "split, or say --allow-leak"
+        f"{len(leaks)} recording{'s are' if len(leaks) > 1 else ' is'} in more than one split: "
+        f"{shown}{more}. "
+        "Frames of one recording look alike, so figures on val would be flattered. Put each recording into "
+        "one split, or say --allow-leak"
     )
 
 
@@ -44,8 +45,8 @@ def split_by_recording(
 ) -> list[str]:
     """Assign "train" or "val" to sequences; a recording is never divided, classes are shared out evenly.
 
-    Recordings are taken one by one, rarest class and largest first (ties in an order drawn from the seed), and go
-    to val when that brings the weight of their classes in val nearer to its fraction. A class that
+    Recordings are taken one by one, rarest class and largest first (ties in an order drawn from the seed),
+    and go to val when that brings the weight of their classes in val nearer to its fraction. A class that
     only one recording shows stays in train, where it can be learned.
 
     Args:

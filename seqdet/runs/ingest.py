@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seqdet.data.dataset import Sequence, is_dataset, name_fault, refuse_existing, save_dataset
+from seqdet.data.checks import name_fault
+from seqdet.data.dataset import Sequence, is_dataset, refuse_existing, save_dataset
 from seqdet.data.formats import choose_format
 from seqdet.data.formats.clean import clean_labels
 from seqdet.data.formats.protocol import Dropped, Problems, RawSequence
@@ -110,7 +111,9 @@ def ingest(
         refuse_leaks(recordings, splits)
     elif leaks := find_leaks(recordings, splits):
         notes.append(f"LEAK, allowed by the user: {len(leaks)} recordings are in more than one split")
-    notes.extend(f"{entry.reason}: {entry.count}" for entry in problems.dropped)
+    for entry in problems.dropped:
+        first = entry.examples[0].replace(f"{source}/", "")
+        notes.append(f"{entry.reason}: {entry.count} (first: {first})")
 
     total = len(checked)
     save_dataset(
@@ -199,10 +202,19 @@ def _check_sequence(
 def _video_facts(raw: RawSequence) -> tuple[int, tuple[int, int], float]:
     """True number of frames, displayed size and frames per second.
 
-    The packets of a video are counted, not its header believed; of images the first gives the size.
+    The packets of a video are counted, not its header believed; of images every header is read.
     """
     if raw.images is not None:
-        return len(raw.images), image_size(raw.images[0], MAX_PIXELS), raw.fps or IMAGE_FPS
+        sizes = [image_size(image, MAX_PIXELS) for image in raw.images]
+        for image, size in zip(raw.images, sizes, strict=True):
+            if size != sizes[0]:
+                first, other = (f"{width}x{height}" for width, height in (sizes[0], size))
+                raise InputError(f"{image}: {other} pixels, but the first image of the sequence has {first}")
+        return (
+            len(raw.images),
+            read_info(raw.images[0]).size_wh,
+            raw.fps or IMAGE_FPS,
+        )  # EXIF rotation applied
     info = read_info(raw.video)
     count = count_packets(raw.video)
     if count.broke or count.damaged:
@@ -239,8 +251,8 @@ def _splits(
         return [name for name in named if name]
     if split == "auto" and any(named):
         raise UsageError(
-            f"the source names a split for {sum(map(bool, named))} of {len(named)} sequences; name it for all, or "
-            "say --split recording to make splits anew"
+            f"the source names a split for {sum(map(bool, named))} of {len(named)} sequences; name it for "
+            "all, or say --split recording to make splits anew"
         )
     notes.append(f"split by recording, seed {seed}, val fraction {val_fraction:g}")
     if not any(raw.recording for raw, _, _ in checked):

@@ -1,8 +1,8 @@
-"""Holds the labels of a sequence against its video. What can be repaired is repaired and counted, the rest fails.
+"""Holds the labels of a sequence against its video: what can be repaired is, and is counted; the rest fails.
 
 Fails: a coordinate that is not finite, a frame that the video does not have.
-Repaired: a box partly outside (clipped), fully outside or of no size (dropped), twice the same (dropped once), a
-second box of one track in a frame and a box without a track id (kept, each as a track of its own).
+Repaired: a box partly outside (clipped), fully outside or of no size (dropped), twice the same (dropped
+once), a second box of one track in a frame and a box without a track id (kept, each as a track of its own).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def clean_labels(raw: RawSequence, frames: int, size_wh: tuple[int, int], proble
     for index in np.flatnonzero(~inside).tolist():
         problems.fail(
             raw.place(index),
-            f"frame: {int(raw.frame[index]) + first} is not a frame of {raw.video.name}, which has {frames} frames, "
-            f"numbered {first} to {last}; are these the labels of this video?",
+            f"frame: {int(raw.frame[index]) + first} is not a frame of {raw.video.name}, which has {frames} "
+            f"frames, numbered {first} to {last}; are these the labels of this video?",
         )
     keep = finite & inside
 

@@ -1,13 +1,13 @@
-"""MOT Challenge labels: one CSV line a box, ``frame,track,left,top,width,height[,conf[,class[,visibility]]]``.
+"""MOT Challenge labels, one line a box: ``frame,track,left,top,width,height[,conf[,class[,visibility]]]``.
 
 Frames and pixel coordinates start at 1 in these files, and at 0 from here on. Two layouts are read:
 
-    standard   SEQ/gt/gt.txt with SEQ/img1/*.jpg (or a video in SEQ) and SEQ/seqinfo.ini; one sequence, a folder of
-               them, or folders of them called train, val and test
+    standard   SEQ/gt/gt.txt with SEQ/img1/*.jpg (or a video in SEQ) and SEQ/seqinfo.ini; one sequence, a
+               folder of them, or folders of them called train, val and test
     flat       gt/CLIP.txt with videos/CLIP.mp4 (or a folder videos/CLIP of images), classes.txt and clips.csv
 
-Class k is line k of ``classes.txt`` (or ``gt/labels.txt``), else one of the classes of MOT16 and MOT17. A line with
-conf 0 is to be ignored, says the format; ignored lines are counted.
+Class k is line k of ``classes.txt`` (or ``gt/labels.txt``), else one of the classes of MOT16 and MOT17. A
+line with conf 0 is to be ignored, says the format; ignored lines are counted.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from seqdet.video.folder import is_image_name, list_images
 NAME = "mot"
 COLUMNS = ("frame", "track", "left", "top", "width", "height", "conf", "class", "visibility")
 MOT17_CLASSES = (
-    "pedestrian", "person_on_vehicle", "car", "bicycle", "motorbike", "non_motorized_vehicle", "static_person",
-    "distractor", "occluder", "occluder_on_the_ground", "occluder_full", "reflection", "crowd",
+    "pedestrian", "person_on_vehicle", "car", "bicycle", "motorbike", "non_motorized_vehicle",
+    "static_person", "distractor", "occluder", "occluder_on_the_ground", "occluder_full", "reflection",
+    "crowd",
 )  # fmt: skip
 IGNORED = "line with conf 0, which the format says to ignore"
 NO_LABELS = "video without a label file: left out (an empty label file says that it holds no object)"
@@ -88,8 +89,8 @@ def read(source: Path, problems: Problems) -> RawDataset:
             )
             if used and (used[0] < 1 or used[-1] > 1000):
                 raise InputError(
-                    f"{source}: the labels use the classes {used[:10]}; write a classes.txt there with one name a "
-                    "line (class 1 is line 1)"
+                    f"{source}: the labels use the classes {used[:10]}; write a classes.txt there with one "
+                    "name a line (class 1 is line 1)"
                 )
         else:
             names = MOT17_CLASSES[: max(used, default=1)]
@@ -151,8 +152,8 @@ def _standard_items(source: Path, problems: Problems) -> Iterator[_Item]:
         if images and not _numbered_from_one(images):
             problems.fail(
                 images_folder,
-                f"the images are {images[0].name} to {images[-1].name}; {len(images)} frames are numbered 1 to "
-                f"{len(images)} in this format: some are missing, or they start elsewhere",
+                f"the images are {images[0].name} to {images[-1].name}; {len(images)} frames are numbered 1 "
+                f"to {len(images)} in this format: some are missing, or they start elsewhere",
             )
         detector = re.fullmatch(r"(MOT17-\d+)-(DPM|FRCNN|SDP)", name)  # three copies of one video
         yield _Item(

@@ -1,7 +1,7 @@
 """What every label format gives: sequences as columns, and a list of what was wrong with them.
 
-A format is a module with ``NAME``, ``sniff`` and ``read`` (the protocol ``LabelFormat``). It only reads what the
-files say; ``clean.py`` then holds it against the true size and length of the videos, the same way for all formats.
+A format is a module with ``NAME``, ``sniff`` and ``read`` (the protocol ``LabelFormat``). It only reads what
+the files say; ``clean.py`` then holds it against the true size and length of the videos, alike for all.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from seqdet.data.dataset import is_inside
+from seqdet.data.checks import SHOWN, is_inside
 from seqdet.errors import InputError
 
-SHOWN = 20  # fatal problems that one message lists
 EXAMPLES = 5  # places that are kept for each reason of a repair
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".mts", ".wmv", ".flv"]
@@ -160,17 +159,22 @@ class LabelFormat(Protocol):
         """True when the source looks like this format; quick, and never raises for odd content."""
 
     def read(self, source: Path, problems: Problems) -> RawDataset:
-        """Read all labels, noting in ``problems`` what is wrong; raise InputError where reading cannot go on."""
+        """Read all labels, noting in ``problems`` what is wrong; InputError where reading cannot go on."""
 
 
-def path_under(root: Path, relative: str) -> Path | None:
+def path_under(root: Path, relative: str, base: Path | None = None) -> Path | None:
     """A path that a label file names, or None when it leads out of ``root`` (also by a symbolic link).
 
-    Absolute paths, ``..``, drives and URLs are refused: a label file from elsewhere never decides what is opened.
+    Absolute paths, ``..``, drives and URLs are refused: a label file from elsewhere decides nothing.
+
+    Args:
+        root: the folder that is never left.
+        relative: the path as the file has it.
+        base: the folder under ``root`` to which it is relative; ``root`` by default.
     """
     if not is_inside(relative):
         return None
-    path = root / relative
+    path = (base or root) / relative
     return path if path.resolve().is_relative_to(root.resolve()) else None
 
 
