@@ -27,7 +27,14 @@ FLOORS = [
 ]
 ONLY_IN = {
     "av": ("seqdet.video",),
-    "cv2": ("seqdet.video", "seqdet.data.transforms", "seqdet.data.synth", "seqdet.results.draw"),
+    "cv2": (
+        "seqdet.video",
+        "seqdet.data.transforms",
+        "seqdet.data.cache",  # JPEG in memory
+        "seqdet.data.paste",
+        "seqdet.data.synth",
+        "seqdet.results.draw",
+    ),
     "albumentations": ("seqdet.data.transforms",),
     "typer": ("seqdet.cli",),
     "rich": ("seqdet.cli",),

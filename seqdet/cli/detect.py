@@ -27,7 +27,7 @@ COLUMNS = ["source", "frames", "detections", "tracks", "fps", "label", "score", 
 def detect(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Video, folder of frames, pattern, stream URL, camera."),
+        typer.Argument(metavar="SOURCE", help="Video, folder of frames, pattern, stream URL, camera."),
     ],
     out: Annotated[
         Path | None,
@@ -53,7 +53,10 @@ def detect(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the objects in video: an annotated video (--out), rows (--save) and a summary."""
+    """Find objects in video: boxes, tracks and labels.
+
+    An annotated video (--out), rows (--save) and a summary on stdout.
+    """
     from seqdet.runs.detect import detect_files
 
     with Progress("frames", quiet=quiet) as progress:

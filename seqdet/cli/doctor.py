@@ -11,7 +11,9 @@ MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "
 
 
 def doctor(device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
-    """Prove that decoding, encoding, device and model work here; print the repair of what does not.
+    """Check that everything works here, print repairs.
+
+    A video is written and read, the device computes, the shipped model is loaded.
 
     Exit code 0: all works, perhaps with warnings. 3: something is broken.
     """
@@ -29,6 +31,4 @@ def doctor(device: Device = "auto", json: Json = False, quiet: Quiet = False) ->
             if result.repair:
                 show(f"      repair    {result.repair}")
     if failed:
-        raise InputError(
-            f"{', '.join(failed)}: see the repair above" if not json else f"{', '.join(failed)} failed"
-        )
+        raise InputError(f"does not work here: {', '.join(failed)}")

@@ -27,7 +27,11 @@ def evaluate(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure a model: precision, tracks, stability, speed, and the same with its memory off."""
+    """Measure a model on a data set.
+
+    Precision, tracks, stability and speed; and the same with its memory off.
+    """
+    attributes = dict(_attribute(text) for text in where or [])
     from seqdet.runs.evaluate import evaluate as run
 
     with Progress("frames", quiet=quiet) as progress:
@@ -35,7 +39,7 @@ def evaluate(
             data,
             model=model,
             split=split,
-            where=dict(_attribute(text) for text in where or []),
+            where=attributes,
             limit=limit,
             out=out,
             device=device,

@@ -36,7 +36,10 @@ def ingest(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make one data set of labels in any known format, split by recording; says what it dropped."""
+    """Make a data set of labels in any known format.
+
+    The splits are by recording; what was repaired or dropped is said.
+    """
     from seqdet.runs.ingest import ingest as run
 
     with Progress("sequences", quiet=quiet) as progress:

