@@ -69,7 +69,9 @@ class ClipGeometry:
     def fit(cls, source_wh: tuple[int, int], input_wh: tuple[int, int]) -> ClipGeometry:
         """The letterbox of ``preprocess`` as a matrix: no augmentation."""
         box = Letterbox.fit(source_wh, input_wh)
-        return cls(np.array([[box.scale, 0, box.offset_xy[0]], [0, box.scale, box.offset_xy[1]]], float), input_wh)
+        return cls(
+            np.array([[box.scale, 0, box.offset_xy[0]], [0, box.scale, box.offset_xy[1]]], float), input_wh
+        )
 
     @classmethod
     def draw(
@@ -115,7 +117,9 @@ class ClipGeometry:
         corners = np.stack([np.stack([x1, x2, x2, x1], 1), np.stack([y1, y1, y2, y2], 1)], 1)
         mapped = np.einsum("ij,njk->nik", self.matrix[:, :2], corners) + self.matrix[:, 2:]
         whole = np.concatenate([mapped.min(axis=2), mapped.max(axis=2)], axis=1)
-        if abs(self.matrix[0, 1]) > 1e-9:  # the box of a turned box is too large: keep the area of the scaled one
+        if (
+            abs(self.matrix[0, 1]) > 1e-9
+        ):  # the box of a turned box is too large: keep the area of the scaled one
             centre, sides = (whole[:, :2] + whole[:, 2:]) / 2, whole[:, 2:] - whole[:, :2]
             wanted = area(boxes_xyxy_px.astype(float)) * abs(np.linalg.det(self.matrix[:, :2]))
             factor = np.sqrt(wanted / np.maximum(sides.prod(axis=1), 1e-9))[:, None]

@@ -51,12 +51,16 @@ class Assignment(NamedTuple):
 def pairwise_overlap(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> tuple[Tensor, Tensor]:
     """IoU, and the mean of IoU and normalised Wasserstein similarity, of (N, P, 4) with (N, G, 4): both (N, P, G)."""
     first, second = boxes_xyxy[:, :, None], targets_xyxy[:, None]
-    sides = (torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])).clamp(0)
+    sides = (
+        torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    ).clamp(0)
     inter = sides.prod(-1)
     first_wh, second_wh = first[..., 2:] - first[..., :2], second[..., 2:] - second[..., :2]
     iou = inter / (first_wh.prod(-1) + second_wh.prod(-1) - inter).clamp(min=1e-6)
     shift = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
-    wasserstein = (shift.square().sum(-1) + (first_wh - second_wh).square().sum(-1) / 4).clamp(min=1e-9).sqrt()
+    wasserstein = (
+        (shift.square().sum(-1) + (first_wh - second_wh).square().sum(-1) / 4).clamp(min=1e-9).sqrt()
+    )
     scale = second_wh.prod(-1).clamp(min=1).sqrt()
     return iou, (iou + torch.exp(-wasserstein / scale)) / 2
 
@@ -77,7 +81,8 @@ def assign(heads: HeadOutput, targets: PaddedTargets, centre_prior: float) -> As
     g = targets.boxes_xyxy.shape[1]
     if g == 0:
         return Assignment(
-            torch.full((n, p), -1, dtype=torch.int64, device=heads.objectness.device), torch.zeros_like(heads.objectness)
+            torch.full((n, p), -1, dtype=torch.int64, device=heads.objectness.device),
+            torch.zeros_like(heads.objectness),
         )
     iou, overlap = pairwise_overlap(heads.boxes_xyxy, targets.boxes_xyxy)
     points, boxes = heads.points_xy[None, :, None], targets.boxes_xyxy[:, None]

@@ -76,7 +76,9 @@ class Detector(nn.Module):
             tracks=CellState(*(part.unflatten(0, (batch, self.max_tracks)) for part in rows)),
         )
 
-    def forward(self, frames: Tensor, state: DetectorState | None = None) -> tuple[DetectorOutput, DetectorState]:
+    def forward(
+        self, frames: Tensor, state: DetectorState | None = None
+    ) -> tuple[DetectorOutput, DetectorState]:
         """Detect in T consecutive frames of B sequences.
 
         Args:

@@ -68,7 +68,9 @@ class Neck(nn.Module):
         self.levels = levels
         self.strides = [stride for stride in STRIDES if stride >= levels[0]]
         self.laterals = nn.ModuleList(
-            Conv2dNormActivation(encoder_channels[STRIDES.index(stride)], channels, 1, activation_layer=nn.Hardswish)
+            Conv2dNormActivation(
+                encoder_channels[STRIDES.index(stride)], channels, 1, activation_layer=nn.Hardswish
+            )
             for stride in self.strides
         )
         self.smooth = nn.ModuleList(_separable(channels, 1) for _ in levels)
@@ -79,9 +81,12 @@ class Neck(nn.Module):
         maps = maps[len(maps) - len(self.strides) :]
         fine = [lateral(feature) for lateral, feature in zip(self.laterals, maps, strict=True)]
         for index in range(len(fine) - 2, -1, -1):
-            fine[index] = fine[index] + nn.functional.interpolate(fine[index + 1], scale_factor=2.0, mode="nearest")
+            fine[index] = fine[index] + nn.functional.interpolate(
+                fine[index + 1], scale_factor=2.0, mode="nearest"
+            )
         pyramid = [
-            smooth(fine[self.strides.index(level)]) for smooth, level in zip(self.smooth, self.levels, strict=True)
+            smooth(fine[self.strides.index(level)])
+            for smooth, level in zip(self.smooth, self.levels, strict=True)
         ]
         for index, down in enumerate(self.down):
             finer = pyramid[index]
@@ -146,7 +151,9 @@ def build_encoder(name: str, weights: str | None = None) -> Encoder:
     network = _NETWORKS[name]()
     if weights == "imagenet":
         if name not in _IMAGENET:
-            raise UsageError(f"torchvision has no ImageNet weights for {name}; it has them for {', '.join(_IMAGENET)}")
+            raise UsageError(
+                f"torchvision has no ImageNet weights for {name}; it has them for {', '.join(_IMAGENET)}"
+            )
         network.load_state_dict(_IMAGENET[name].get_state_dict(progress=False, check_hash=True))
     elif weights is not None:
         _load_file_into(network, name, Path(weights))
@@ -159,7 +166,9 @@ def _load_file_into(network: nn.Module, name: str, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: no readable .safetensors file with encoder weights ({error})") from error
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
-    missing = [key for key in network.state_dict() if key not in tensors and not key.endswith("num_batches_tracked")]
+    missing = [
+        key for key in network.state_dict() if key not in tensors and not key.endswith("num_batches_tracked")
+    ]
     missing = [key for key in missing if not key.startswith(("classifier.", "fc."))]
     wrong = [k for k, v in network.state_dict().items() if k in tensors and tensors[k].shape != v.shape]
     if missing or wrong:

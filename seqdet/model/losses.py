@@ -35,7 +35,9 @@ class ClipTruth(NamedTuple):
 
     def pictures(self) -> PaddedTargets:
         """The same, picture by picture: N = B*T."""
-        return PaddedTargets(self.boxes_xyxy.flatten(0, 1), self.class_ids.flatten(0, 1), self.present.flatten(0, 1))
+        return PaddedTargets(
+            self.boxes_xyxy.flatten(0, 1), self.class_ids.flatten(0, 1), self.present.flatten(0, 1)
+        )
 
 
 def detection_losses(
@@ -63,7 +65,11 @@ def detection_losses(
 
     labels = targets.class_ids[picture, chosen]
     class_loss = functional.cross_entropy(
-        heads.class_logits[picture, cell], labels, ignore_index=-1, reduction="none", label_smoothing=label_smoothing
+        heads.class_logits[picture, cell],
+        labels,
+        ignore_index=-1,
+        reduction="none",
+        label_smoothing=label_smoothing,
     )
     losses["class"] = (class_loss * quality).sum() / total
     losses["motion"] = _motion_loss(heads, truth, picture, cell, chosen, quality) / total
@@ -81,7 +87,9 @@ def _motion_loss(
     wanted = motion.flatten(0, 1)[picture, chosen]
     weight = quality * known.flatten(0, 1)[picture, chosen]
     error = (heads.motion[picture, cell] - wanted) / heads.strides[cell, None]
-    return (functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").sum(-1) * weight).sum()
+    return (
+        functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").sum(-1) * weight
+    ).sum()
 
 
 def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
@@ -90,7 +98,9 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
     return modulation * functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
 
 
-def clip_class_loss(logits: Tensor, sequence_class_ids: Tensor, age: Tensor, label_smoothing: float) -> Tensor:
+def clip_class_loss(
+    logits: Tensor, sequence_class_ids: Tensor, age: Tensor, label_smoothing: float
+) -> Tensor:
     """Cross-entropy of the sequence's class at every frame, ramped over the first frames of a sequence.
 
     Args:
@@ -119,7 +129,11 @@ def track_class_loss(logits: Tensor, class_ids: Tensor, present: Tensor, label_s
 
 def _ramped(logits: Tensor, labels: Tensor, age: Tensor, label_smoothing: float) -> Tensor:
     loss = functional.cross_entropy(
-        logits.flatten(0, -2), labels.flatten(), ignore_index=-1, reduction="none", label_smoothing=label_smoothing
+        logits.flatten(0, -2),
+        labels.flatten(),
+        ignore_index=-1,
+        reduction="none",
+        label_smoothing=label_smoothing,
     )
     weight = ((age.flatten() + 1) / RAMP_FRAMES).clamp(0, 1) * (labels.flatten() >= 0)
     return (loss * weight).sum() / weight.sum().clamp(min=1)

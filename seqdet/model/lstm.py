@@ -123,11 +123,14 @@ class BottleneckConvLSTM(nn.Module):
             state = gates(self.gate_path(b), state.cell, self.peephole)
             hidden.append(state.hidden)
             bottleneck.append(b)
-        memory = torch.cat([torch.stack(hidden, 1).to(x.dtype), torch.stack(bottleneck, 1).to(x.dtype)], dim=2)
+        memory = torch.cat(
+            [torch.stack(hidden, 1).to(x.dtype), torch.stack(bottleneck, 1).to(x.dtype)], dim=2
+        )
         return x + self.output(memory.flatten(0, 1)).unflatten(0, (batch, frames)), state
 
 
 def _depthwise_separable(inputs: int, outputs: int, bias: bool) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False), nn.Conv2d(inputs, outputs, 1, bias=bias)
+        nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+        nn.Conv2d(inputs, outputs, 1, bias=bias),
     )

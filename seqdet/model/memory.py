@@ -117,7 +117,9 @@ class TrackMemory(nn.Module):
         """
         new = self.lstm.step(embedding, state)
         keep = present[:, None]
-        state = CellState(torch.where(keep, new.hidden, state.hidden), torch.where(keep, new.cell, state.cell))
+        state = CellState(
+            torch.where(keep, new.hidden, state.hidden), torch.where(keep, new.cell, state.cell)
+        )
         return self.classes(state.hidden), state
 
 

@@ -1,0 +1,300 @@
+"""Batches for the training: what to show is planned (pure, exact to resume), then rendered (decoded, augmented).
+
+Legend: B clips, T frames, G objects. A batch's first slots are streams: each continues its video chunk after chunk
+with one augmentation draw for the whole stream, so that the memory's state can be carried (RVT, CVPR 2023); the
+other slots are random windows that begin from nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from seqdet.data.cache import FrameCache
+from seqdet.data.dataset import Dataset, Sequence
+from seqdet.data.labels import Labels
+from seqdet.data.paste import paste_track
+from seqdet.data.transforms import ClipGeometry, photometric
+from seqdet.errors import InputError
+from seqdet.types import ClipBatch, Targets
+
+# A stream is cut after this many chunks, so that no recording fills the training.
+MAX_CHUNKS = 6
+# (rng, (width, height), frames, stride) -> frames (T, H, W, 3), T targets, class of the sequence
+RenderScene = Callable[
+    [np.random.Generator, tuple[int, int], int, int], tuple[np.ndarray, tuple[Targets, ...], int]
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipPlan:
+    """What one slot of a batch shows; enough to render it again.
+
+    Attributes:
+        sequence: index into the data set's sequences, -1 for a rendered scene.
+        start: first frame.
+        stride: frames between two shown ones.
+        chunk: 0 begins from nothing, more continues the slot's stream.
+        seed: of the augmentation; one stream keeps its seed.
+        donor: index of the sequence whose track is pasted, -1 for none.
+        donor_start: first frame of the donor.
+    """
+
+    sequence: int
+    start: int
+    stride: int
+    chunk: int
+    seed: int
+    donor: int = -1
+    donor_start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """How a stage of the training wants its batches; field by field as in ``config.StageConfig``."""
+
+    clips: int
+    frames: int
+    max_stride: int
+    streamed: int
+    augment: bool
+    paste_probability: float
+    synthetic_fraction: float
+    corrupt_probability: float
+
+
+class Sampler:
+    """Draws sequences: a class first, then a recording by clips ** power, then a clip of it.
+
+    Few recordings hold most clips of most data sets: drawn by clip, the scene would be learned for the class.
+    """
+
+    def __init__(self, sequences: tuple[Sequence, ...], recording_power: float) -> None:
+        if not sequences:
+            raise InputError("there is no sequence to train on: the split is empty")
+        self.sequences = sequences
+        self.frames = np.array([sequence.frames for sequence in sequences])
+        classes = np.array([sequence.class_id for sequence in sequences])
+        recordings = np.array([sequence.recording or sequence.name for sequence in sequences])
+        weights = np.zeros(len(sequences))
+        for class_id in np.unique(classes):
+            names, counts = np.unique(recordings[classes == class_id], return_counts=True)
+            shares = counts**recording_power / (counts**recording_power).sum()
+            for name, count, share in zip(names, counts, shares, strict=True):
+                weights[(classes == class_id) & (recordings == name)] = share / count
+        self.weights = weights / weights.sum()
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Index of a sequence."""
+        return int(rng.choice(len(self.weights), p=self.weights))
+
+
+def plan_batch(
+    previous: tuple[ClipPlan, ...], sampler: Sampler, shape: BatchShape, rng: np.random.Generator
+) -> tuple[ClipPlan, ...]:
+    """Plan a batch of ``shape.clips`` clips; the first ``shape.streamed`` continue those of ``previous``.
+
+    Args:
+        previous: the plan of the batch before, () at the start of a stage.
+        sampler: where new clips come from.
+        shape: of the batch.
+        rng: the only source of chance.
+    """
+    plans = []
+    for slot in range(shape.clips):
+        if slot < shape.streamed and slot < len(previous):
+            last = previous[slot]
+            span = shape.frames * last.stride
+            follows = last.start + span
+            has_room = last.sequence >= 0 and follows + span <= sampler.frames[last.sequence]
+            if has_room and last.chunk + 1 < MAX_CHUNKS:
+                donor_start = last.donor_start + span
+                donor = last.donor if donor_start + span <= sampler.frames[last.donor] else -1
+                plans.append(
+                    replace(last, start=follows, chunk=last.chunk + 1, donor=donor, donor_start=donor_start)
+                )
+                continue
+        plans.append(_plan_new(sampler, shape, rng, streams=slot < shape.streamed))
+    return tuple(plans)
+
+
+def _plan_new(sampler: Sampler, shape: BatchShape, rng: np.random.Generator, streams: bool) -> ClipPlan:
+    stride = int(rng.integers(1, shape.max_stride + 1))
+    seed = int(rng.integers(2**31))
+    if not streams and rng.random() < shape.synthetic_fraction:
+        return ClipPlan(-1, 0, stride, 0, seed)
+    sequence = sampler.draw(rng)
+    span = shape.frames * stride
+    start = int(rng.integers(0, max(sampler.frames[sequence] - span, 0) + 1))
+    if rng.random() >= shape.paste_probability:
+        return ClipPlan(sequence, start, stride, 0, seed)
+    donor = sampler.draw(rng)
+    donor_start = int(rng.integers(0, max(sampler.frames[donor] - span, 0) + 1))
+    return ClipPlan(sequence, start, stride, 0, seed, donor, donor_start)
+
+
+class ClipRenderer:
+    """Turns plans into batches: reads frames and labels, pastes, augments. Holds caches, no other state."""
+
+    def __init__(
+        self, dataset: Dataset, sequences: tuple[Sequence, ...], input_wh: tuple[int, int], cache_bytes: int,
+        render_scene: RenderScene | None,
+    ) -> None:  # fmt: skip
+        self.dataset = dataset
+        self.sequences = sequences
+        self.input_wh = input_wh
+        self.cache = FrameCache(cache_bytes, input_wh)
+        self.render_scene = render_scene
+        self._labels: dict[int, Labels] = {}
+
+    def batch(self, plans: tuple[ClipPlan, ...], shape: BatchShape) -> ClipBatch:
+        """Render a batch: same plans, same batch."""
+        clips = [self._clip(plan, shape) for plan in plans]
+        objects = max(1, max(boxes.shape[1] for _, _, boxes, _, _, _ in clips))
+
+        def padded(parts: list[np.ndarray], fill: int) -> np.ndarray:
+            out = np.full((len(parts), shape.frames, objects, *parts[0].shape[2:]), fill, parts[0].dtype)
+            for row, part in zip(out, parts, strict=True):
+                row[:, : part.shape[1]] = part
+            return out
+
+        return ClipBatch(
+            frames=np.stack([clip[0] for clip in clips]),
+            time_s=np.stack([clip[1] for clip in clips]),
+            boxes_xyxy_px=padded([clip[2] for clip in clips], 0),
+            class_ids=padded([clip[3] for clip in clips], -1),
+            present=padded([clip[4] for clip in clips], 0),
+            sequence_class_ids=np.array([clip[5] for clip in clips], np.int64),
+            age=np.array([plan.chunk * shape.frames for plan in plans], np.int64),
+        )
+
+    def _clip(
+        self, plan: ClipPlan, shape: BatchShape
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+        """Frames (T, H, W, 3), times (T,), boxes (T, G, 4), classes (T, G), present (T, G), class of the clip."""
+        rng = np.random.default_rng(plan.seed)
+        noise = np.random.default_rng([plan.seed, plan.chunk])
+        if plan.sequence < 0:
+            return self._rendered(plan, shape, rng)
+        sequence = self.sequences[plan.sequence]
+        indices = plan.start + plan.stride * np.arange(shape.frames)
+        pictures, times = self.cache.frames(sequence, indices)
+        source_wh = (pictures[0].shape[1], pictures[0].shape[0])
+        geometry = (
+            ClipGeometry.draw(rng, source_wh, self.input_wh)
+            if shape.augment
+            else ClipGeometry.fit(source_wh, self.input_wh)
+        )
+        frames = np.stack([geometry.warp(picture) for picture in pictures])
+        truth = [self._targets(plan.sequence, int(i), source_wh) for i in indices]
+        boxes, classes, present = _by_track(truth, geometry)
+        class_id = sequence.class_id
+        if plan.donor >= 0:
+            boxes, classes, present, pasted = self._paste(plan, shape, frames, boxes, classes, present)
+            if pasted not in (-1, class_id):
+                class_id = -1
+        if shape.augment:
+            frames = photometric(frames, rng)
+            if shape.frames > 1 and noise.random() < shape.corrupt_probability:
+                frames = _corrupt(frames, noise)
+        return frames, times, boxes, classes, present, class_id
+
+    def _rendered(
+        self, plan: ClipPlan, shape: BatchShape, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+        if self.render_scene is None:
+            raise InputError("a plan with a rendered scene, but nothing that renders it")
+        frames, truth, class_id = self.render_scene(rng, self.input_wh, shape.frames, plan.stride)
+        boxes, classes, present = _by_track(list(truth), ClipGeometry.fit(self.input_wh, self.input_wh))
+        frames = photometric(frames, rng) if shape.augment else frames
+        return frames, np.arange(shape.frames) * plan.stride / 30, boxes, classes, present, class_id
+
+    def _paste(
+        self, plan: ClipPlan, shape: BatchShape, frames: np.ndarray, boxes: np.ndarray, classes: np.ndarray,
+        present: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:  # fmt: skip
+        """Paste the donor's track with the most frames; also returns its class, -1 when nothing was pasted."""
+        indices = plan.donor_start + plan.stride * np.arange(shape.frames)
+        pictures, _ = self.cache.frames(self.sequences[plan.donor], indices)
+        source_wh = (pictures[0].shape[1], pictures[0].shape[0])
+        truth = [self._targets(plan.donor, int(i), source_wh) for i in indices]
+        whole = ClipGeometry(np.eye(2, 3), source_wh)
+        donor_boxes, donor_classes, donor_present = _by_track(truth, whole)
+        if donor_boxes.shape[1] == 0:
+            return boxes, classes, present, -1
+        track = int(donor_present.sum(axis=0).argmax())
+        rng = np.random.default_rng([plan.seed, 1])
+        placed, done = paste_track(
+            frames, pictures, donor_boxes[:, track], donor_present[:, track], boxes[present], rng
+        )
+        if not done.any():
+            return boxes, classes, present, -1
+        boxes = np.concatenate([boxes, placed[:, None]], axis=1)
+        classes = np.concatenate([classes, np.where(done, donor_classes[:, track], -1)[:, None]], axis=1)
+        return (
+            boxes,
+            classes,
+            np.concatenate([present, done[:, None]], axis=1),
+            int(donor_classes[:, track].max()),
+        )
+
+    def _targets(self, index: int, frame: int, picture_wh: tuple[int, int]) -> Targets:
+        """The truth of a frame in pixels of the cached picture."""
+        sequence = self.sequences[index]
+        if index not in self._labels:
+            self._labels[index] = self.dataset.labels(sequence)
+        truth = self._labels[index].at(min(frame, sequence.frames - 1))
+        factors = np.tile(np.array(picture_wh) / np.array(sequence.size_wh), 2).astype(np.float32)
+        return replace(truth, boxes_xyxy_px=truth.boxes_xyxy_px * factors)
+
+
+def _by_track(truth: list[Targets], geometry: ClipGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """T truths -> boxes (T, G, 4) float32 in input pixels, classes (T, G), present (T, G); one column a track."""
+    ids = np.unique(np.concatenate([targets.track_ids for targets in truth]))
+    boxes = np.zeros((len(truth), len(ids), 4), np.float32)
+    classes = np.full((len(truth), len(ids)), -1, np.int64)
+    present = np.zeros((len(truth), len(ids)), bool)
+    for t, targets in enumerate(truth):
+        mapped, kept = geometry.map_boxes(targets.boxes_xyxy_px)
+        columns = np.searchsorted(ids, targets.track_ids)
+        boxes[t, columns[kept]] = mapped[kept]
+        classes[t, columns[kept]] = targets.class_ids[kept]
+        present[t, columns[kept]] = True
+    return boxes, classes, present
+
+
+def _corrupt(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A burst that one frame cannot see through: strong noise or a fade towards the mean, for up to T / 3 frames."""
+    length = int(rng.integers(1, max(2, len(frames) // 3 + 1)))
+    start = int(rng.integers(1, max(2, len(frames) - length)))
+    frames = frames.copy()
+    burst = frames[start : start + length].astype(np.float32)
+    if rng.random() < 0.5:
+        burst += rng.normal(0, rng.uniform(15, 40), burst.shape).astype(np.float32)
+    else:
+        burst = burst.mean() + (burst - burst.mean()) * rng.uniform(0.15, 0.5)
+    frames[start : start + length] = np.clip(burst, 0, 255).astype(np.uint8)
+    return frames
+
+
+def batches(
+    renderer: ClipRenderer, sampler: Sampler, shape: BatchShape, seed: int, first_step: int,
+    previous: tuple[ClipPlan, ...],
+) -> Iterator[tuple[tuple[ClipPlan, ...], ClipBatch]]:  # fmt: skip
+    """Endless batches from ``first_step`` on, each with its plan; step s of a seed is always the same batch.
+
+    Args:
+        renderer: decodes and augments.
+        sampler: draws sequences.
+        shape: of the batches.
+        seed: of the whole training.
+        first_step: number of the first batch.
+        previous: plan of the batch before, () at the start of a stage.
+    """
+    step = first_step
+    while True:
+        previous = plan_batch(previous, sampler, shape, np.random.default_rng([seed, step]))
+        yield previous, renderer.batch(previous, shape)
+        step += 1

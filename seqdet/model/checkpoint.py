@@ -1,0 +1,163 @@
+"""A model on disk: one .safetensors file whose header holds a JSON description. Nothing is ever unpickled.
+
+The description: format version, configuration, classes, preprocessing, training data and figures. Weights are
+half precision by default (the averaged ones are not more exact than that).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from seqdet.config import ModelConfig
+from seqdet.errors import InputError, OutputError
+from seqdet.model.detector import PIXEL_MEAN, PIXEL_STD, Detector, build_detector
+
+FORMAT = "seqdet-model"
+VERSION = 1
+MAX_HEADER_BYTES = 4 << 20
+_KEY = "seqdet"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        config: the detector's shape.
+        classes: their names, in order.
+        training: what it was trained on and how: data, licence, steps, minutes, seed, device.
+        metrics: figures on the validation split.
+        preprocessing: pixel mean and standard deviation, resizing; informative, the code has one way.
+    """
+
+    config: ModelConfig
+    classes: tuple[str, ...]
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(
+        default_factory=lambda: {
+            "colour": "RGB", "fit": "letterbox", "pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD,
+        }
+    )  # fmt: skip
+
+
+def save_model(path: Path, model: Detector, card: ModelCard, dtype: torch.dtype = torch.float16) -> None:
+    """Write a checkpoint; it appears under its name only when whole.
+
+    Raises:
+        OutputError: the file cannot be written; an older one of that name is unharmed.
+    """
+    # Where weights came from at first is no part of the model: it must load without that file.
+    document = asdict(card) | {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": card.config.model_copy(update={"encoder_weights": None}).model_dump(),
+    }
+    tensors = {
+        key: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    write_tensors(path, tensors, document)
+
+
+def load_model(path: Path) -> tuple[Detector, ModelCard]:
+    """Read a checkpoint: the model in evaluation mode, float32, on the CPU.
+
+    Raises:
+        InputError: missing, cut, a pickle, of another version, or not a model of seqdet.
+    """
+    tensors, document = read_tensors(path)
+    if document.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: a .safetensors file, but not a seqdet model (its header has no {FORMAT!r} entry)"
+        )
+    if document.get("version") != VERSION:
+        raise InputError(
+            f"{path}: a model of format version {document.get('version')}; this seqdet reads version {VERSION}. "
+            "Install the seqdet that wrote it, or train again"
+        )
+    try:
+        config = ModelConfig(**document["config"])
+        classes = tuple(str(name) for name in document["classes"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise InputError(
+            f"{path}: the model's description is damaged: {str(error).splitlines()[0]}"
+        ) from error
+    if not 1 <= len(classes) <= 10_000:
+        raise InputError(f"{path}: the model's description is damaged: {len(classes)} classes")
+    model = build_detector(config, len(classes))
+    wanted = model.state_dict()
+    for key, value in wanted.items():
+        if key not in tensors:
+            raise InputError(f"{path}: the weights do not fit their description: {key} is missing")
+        if tensors[key].shape != value.shape:
+            got, expected = tuple(tensors[key].shape), tuple(value.shape)
+            raise InputError(
+                f"{path}: the weights do not fit their description: {key} is {got}, not {expected}"
+            )
+        if value.is_floating_point() and not torch.isfinite(tensors[key]).all():
+            raise InputError(f"{path}: {key} holds numbers that are not finite")
+    model.load_state_dict({key: tensors[key].to(value.dtype) for key, value in wanted.items()})
+    card = ModelCard(config, classes, document.get("training", {}), document.get("metrics", {}))
+    return model.eval().to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
+    """Write tensors and a JSON document to one file, atomically.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(save(tensors, metadata={_KEY: json.dumps(document)}))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: the checkpoint could not be written: {error.strerror or error}"
+        ) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``write_tensors`` wrote.
+
+    Raises:
+        InputError: missing, cut, damaged, or another kind of file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such model file")
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise InputError(
+            f"{path}: a pickled checkpoint. Loading it could run code, so seqdet does not; it reads .safetensors"
+        )
+    if len(start) < 8 or int.from_bytes(start, "little") > MAX_HEADER_BYTES:
+        raise InputError(f"{path}: not a .safetensors file, or a damaged one")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        document = json.loads(metadata.get(_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cut or damaged ({error}). Copy it again, or use another checkpoint"
+        ) from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: the description in its header is damaged")
+    return tensors, document

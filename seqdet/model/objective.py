@@ -1,0 +1,72 @@
+"""One batch through the detector to one number to minimise, with its terms.
+
+Legend: B clips, T frames, G objects (tracks of a clip), N pictures (B*T), K classes, S state width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seqdet.model.detector import Detector, DetectorOutput
+from seqdet.model.losses import ClipTruth, clip_class_loss, detection_losses, track_class_loss
+from seqdet.model.memory import box_features
+
+# Boxes at test time are not the truth: the track memory learns on boxes that are off by this part of their sides.
+BOX_JITTER = 0.12
+
+
+def objective(
+    model: Detector, output: DetectorOutput, truth: ClipTruth, time_s: Tensor, age: Tensor, centre_prior: float,
+    label_smoothing: float, weights: dict[str, float],
+) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+    """The weighted sum of all losses, and each term before its weight.
+
+    Args:
+        model: the detector; its track memory is run here on the true boxes.
+        output: of the detector on the batch.
+        truth: of the batch.
+        time_s: (B, T) presentation times.
+        age: (B,) frames that each clip's state had seen before.
+        centre_prior: see ``assign``.
+        label_smoothing: 0..1.
+        weights: of the terms, by name.
+    """
+    terms = detection_losses(output.heads, truth, centre_prior, label_smoothing)
+    ages = age[:, None] + torch.arange(time_s.shape[1], device=age.device)
+    terms["clip"] = clip_class_loss(output.clip_logits, truth.sequence_class_ids, ages, label_smoothing)
+    logits = true_track_logits(model, output, truth, time_s)
+    terms["track"] = track_class_loss(logits, truth.class_ids, truth.present, label_smoothing)
+    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+    return total, terms
+
+
+def true_track_logits(model: Detector, output: DetectorOutput, truth: ClipTruth, time_s: Tensor) -> Tensor:
+    """Class logits (B, T, G, K) of the track memory when it is shown the (jittered) true boxes from a zero state."""
+    boxes = jittered(truth.boxes_xyxy)
+    batch, frames, objects = truth.present.shape
+    features = box_features(output.maps, model.levels, boxes.flatten(0, 1)).unflatten(0, (batch, frames))
+    embedding = model.tracks.embedding(features, boxes, true_velocity(boxes, truth.present, time_s))
+    state = model.tracks.lstm.initial_state(batch * objects)
+    logits = []
+    for t in range(frames):
+        step, state = model.tracks(embedding[:, t].flatten(0, 1), state, truth.present[:, t].flatten())
+        logits.append(step.unflatten(0, (batch, objects)))
+    return torch.stack(logits, dim=1)
+
+
+def jittered(boxes_xyxy: Tensor) -> Tensor:
+    """Boxes with every edge moved by a normal number of BOX_JITTER / 2 of the side."""
+    sides = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).repeat(*[1] * (boxes_xyxy.ndim - 1), 2)
+    return boxes_xyxy + torch.randn_like(boxes_xyxy) * sides * (BOX_JITTER / 2)
+
+
+def true_velocity(boxes_xyxy: Tensor, present: Tensor, time_s: Tensor) -> Tensor:
+    """(B, T, G, 2) movement of the centres since the frame before, in box sizes a second; 0 where unknown."""
+    centres = (boxes_xyxy[..., :2] + boxes_xyxy[..., 2:]) / 2
+    sides = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).clamp(min=1).prod(-1, keepdim=True).sqrt()
+    passed = (time_s[:, 1:] - time_s[:, :-1]).clamp(min=1e-3).to(boxes_xyxy.dtype)[:, :, None, None]
+    speed = torch.zeros_like(centres)
+    known = (present[:, 1:] & present[:, :-1])[..., None]
+    speed[:, 1:] = torch.where(known, (centres[:, 1:] - centres[:, :-1]) / sides[:, 1:] / passed, 0.0)
+    return speed

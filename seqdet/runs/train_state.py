@@ -1,0 +1,106 @@
+"""What a training run keeps on disk so that it can be killed anywhere: ``RUN/state.safetensors``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqdet.data.loader import ClipPlan
+from seqdet.errors import InputError
+from seqdet.model.checkpoint import read_tensors, write_tensors
+from seqdet.model.detector import Detector
+from seqdet.model.lstm import CellState
+from seqdet.model.memory import DetectorState
+from seqdet.model.optimise import WeightAverage
+
+FORMAT = "seqdet-training-state"
+VERSION = 1
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a training is.
+
+    Attributes:
+        step: optimizer steps done.
+        elapsed_s: time spent training.
+        stage: index of the current stage.
+        plans: what the last batch showed; streams continue from it.
+        best: best validation figure so far, -1 before the first evaluation.
+        evaluated: how many evaluations are done.
+    """
+
+    step: int = 0
+    elapsed_s: float = 0.0
+    stage: int = 0
+    plans: tuple[ClipPlan, ...] = ()
+    best: float = -1.0
+    evaluated: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def save_state(
+    path: Path, position: Position, model: Detector, average: WeightAverage, optimizer: torch.optim.Optimizer,
+    carried: DetectorState | None, config: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write everything that ``restore_state`` needs to go on as if nothing had happened."""
+    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
+    tensors |= {f"model.{key}": value.detach().cpu() for key, value in model.state_dict().items()}
+    tensors |= {f"average.{key}": value.detach().cpu() for key, value in average.model.state_dict().items()}
+    for index, entry in optimizer.state_dict()["state"].items():
+        for key, value in entry.items():
+            tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value).detach().cpu()
+    if carried is not None:
+        for index, cell in enumerate([*carried.maps, carried.clip]):
+            tensors[f"carried.{index}.hidden"] = cell.hidden.detach().cpu()
+            tensors[f"carried.{index}.cell"] = cell.cell.detach().cpu()
+    document = {"format": FORMAT, "version": VERSION, "position": asdict(position), "config": config}
+    write_tensors(path, {key: value.contiguous().clone() for key, value in tensors.items()}, document)
+
+
+def restore_state(
+    path: Path, model: Detector, average: WeightAverage, optimizer: torch.optim.Optimizer
+) -> tuple[Position, DetectorState | None]:
+    """Read what ``save_state`` wrote into a model, an average and an optimizer that were just built.
+
+    Raises:
+        InputError: missing or damaged, or written by a run with another model.
+    """
+    tensors, document = read_tensors(path)
+    if document.get("format") != FORMAT or document.get("version") != VERSION:
+        raise InputError(f"{path}: not a training state of this seqdet; start a new run with --out")
+    try:
+        model.load_state_dict(_part(tensors, "model."))
+        average.model.load_state_dict(_part(tensors, "average."))
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: written by a run with another model: {str(error).splitlines()[0]}"
+        ) from error
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in _part(tensors, "optimizer.").items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    torch.set_rng_state(tensors["rng"])
+    fields = dict(document["position"])
+    fields["plans"] = tuple(ClipPlan(**plan) for plan in fields["plans"])
+    return Position(**fields), _carried(tensors, model)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _carried(tensors: dict[str, Tensor], model: Detector) -> DetectorState | None:
+    part = _part(tensors, "carried.")
+    if not part:
+        return None
+    cells = [CellState(part[f"{i}.hidden"], part[f"{i}.cell"]) for i in range(len(part) // 2)]
+    batch = len(cells[-1].hidden)
+    zeros = model.initial_state(batch, (32, 32))
+    return DetectorState(tuple(cells[:-1]), cells[-1], zeros.tracks)
