@@ -92,7 +92,8 @@ def _clouds(
     elif kind == "heaps":
         noise = fractal(rng, shape_hw, view_hw[0] / rng.uniform(4, 9), 6, rng.uniform(1.4, 2.4))
         edge = rng.uniform(0.3, 1.2)
-        density = smoothstep(noise, edge, edge + rng.uniform(0.35, 0.9))
+        inside = fractal(rng, shape_hw, view_hw[0] / 12, 3, 2.0)
+        density = smoothstep(noise, edge, edge + rng.uniform(0.5, 1.3)) * np.clip(0.8 + 0.2 * inside, 0, 1)
         veil = np.broadcast_to(smoothstep(rows, -0.2, rng.uniform(0.4, 0.9)), shape_hw).astype(np.float32)
     else:
         noise = fractal(rng, shape_hw, view_hw[0] / rng.uniform(1.5, 4), 5, rng.uniform(1.5, 4))
@@ -139,7 +140,7 @@ def _visible_sky(
     shadow = light * rng.uniform(0.55, 0.85)
     # The lower side of a cloud lies in its shadow: where the density falls upwards, light; downwards, dark.
     lit = clouds - np.roll(clouds, max(2, shape_hw[0] // 60), axis=0)
-    shade = smoothstep(cv2.GaussianBlur(lit, (0, 0), max(1.0, shape_hw[0] / 120)), -0.25, 0.2)[..., None]
+    shade = smoothstep(cv2.GaussianBlur(lit, (0, 0), max(1.0, shape_hw[0] / 120)), -0.5, 0.45)[..., None]
     colour = shadow + (light - shadow) * shade
     cover = (clouds * veil * rng.uniform(0.4, 0.9))[..., None]
     return (sky + (colour - sky) * cover).astype(np.float32)

@@ -62,10 +62,11 @@ def paint_land(
     below = np.clip(rows - ground_line + 0.5, 0, 1)
     near = np.clip((rows - horizon) / max(1.0, height - horizon), 0, 1)[..., None]
     bright, dim = rng.uniform(130, 235), rng.uniform(70, 150)
-    field = [(70, 92, 52), (146, 116, 66), (98, 92, 74), (120, 110, 84)][rng.integers(4)]
+    field = [(72, 88, 54), (138, 112, 70), (98, 92, 74), (116, 106, 82)][rng.integers(4)]
     ground = _tone(sensor, bright, np.array(field) * 1.08)
     ground = ground + near * (_tone(sensor, dim, np.array(field) * 0.82) - ground)
-    relief = fractal(rng, (height, width), 5 * unit, 3, 4.0)[..., None]
+    relief = fractal(rng, (height, width), 5 * unit, 4, 4.0)[..., None]
+    relief += 0.7 * rng.standard_normal((height, width, 1), np.float32)
     _cover(land, alpha, below, ground * (1 + rng.uniform(0.03, 0.1) * relief))
     if kind == "building":
         top = min(top, _building(rng, sensor, land, alpha, horizon, unit))
@@ -258,7 +259,10 @@ def paint_lamps(
     height, width = alpha.shape
     unit = view_hw[0] / 256
     for _ in range(rng.integers(1, 9)):
-        on_land = skyline < height and rng.random() < 0.8
+        # A thermal sky may hold far warm points that stand still; a visible one does not.
+        on_land = skyline < height and (sensor == "visible" or rng.random() < 0.85)
+        if sensor == "visible" and not on_land:
+            continue
         x = rng.uniform(0, width)
         y = rng.uniform(skyline - 4 * unit, height) if on_land else rng.uniform(0.3 * height, height)
         half = np.array([rng.uniform(0.7, 3.0), rng.uniform(0.6, 2.0)]) * unit
