@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib.util
 import platform
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from seqdet import __version__
 from seqdet.errors import SeqdetError
@@ -30,6 +33,7 @@ LITTLE_DISK_BYTES = 1_000_000_000
 NO_DISK_BYTES = 50_000_000
 PROBE_FRAMES = 8
 PROBE_SIZE_WH = (64, 48)
+PROBE_FPS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ def diagnose(*, device: str = "auto", folder: Path | None = None) -> list[CheckR
     checks: list[tuple[str, Callable[[], CheckResult]]] = [
         ("versions", check_versions),
         ("opencv", check_opencv),
+        ("encode", check_encode),
+        ("decode", check_decode),
         ("device", lambda: check_device(device)),
         ("disk", lambda: check_disk(folder or Path())),
     ]
@@ -118,19 +124,64 @@ def _opencv_repair(installed: Iterable[str]) -> str:
     return f'{removal}{pip} install --no-deps "opencv-python<5"'
 
 
+def check_encode() -> CheckResult:
+    """H.264 can be written."""
+    from seqdet.video.writer import encoder_name
+
+    name = encoder_name()
+    if name == "mpeg4":
+        return CheckResult(
+            "encode",
+            "warn",
+            "no H.264 encoder in PyAV: mpeg4 is used, which browsers do not play",
+            "pip install --force-reinstall av",
+        )
+    return CheckResult("encode", "ok", f"H.264 by {name}")
+
+
+def check_decode() -> CheckResult:
+    """A video that is written here reads back: all frames, the same pictures, the same times."""
+    from seqdet.video.reader import open_video
+    from seqdet.video.writer import VideoWriter
+
+    width, height = PROBE_SIZE_WH
+    levels = np.linspace(40, 215, PROBE_FRAMES)
+    with tempfile.TemporaryDirectory(prefix="seqdet-doctor-") as folder:
+        path = Path(folder) / "probe.mp4"
+        with VideoWriter(path, size_wh=PROBE_SIZE_WH, fps_hint=PROBE_FPS) as writer:
+            for index, level in enumerate(levels):
+                writer.write(np.full((height, width, 3), level, np.uint8), index / PROBE_FPS)
+        with open_video(path) as reader:
+            frames = list(reader)
+    if len(frames) != PROBE_FRAMES:
+        return CheckResult(
+            "decode",
+            "fail",
+            f"wrote {PROBE_FRAMES} frames, read {len(frames)}",
+            _opencv_repair(OPENCV_PACKAGES[:2]),
+        )
+    picture_error = max(abs(float(f.rgb.mean()) - level) for f, level in zip(frames, levels, strict=True))
+    time_error_s = max(abs(frame.time_s - frame.index / PROBE_FPS) for frame in frames)
+    if picture_error > 6 or time_error_s > 1e-3:
+        detail = f"{PROBE_FRAMES} frames read back wrong: by {picture_error:.1f} of 255, {time_error_s:.4f} s"
+        return CheckResult("decode", "fail", detail, _opencv_repair(OPENCV_PACKAGES[:2]))
+    return CheckResult("decode", "ok", f"{PROBE_FRAMES} frames written and read back")
+
+
 def check_device(device: str) -> CheckResult:
     """Where the model runs, proved by one product of matrices."""
     import torch
 
-    has_cuda = torch.cuda.is_available()
-    chosen = torch.device(("cuda" if has_cuda else "cpu") if device == "auto" else device)
+    from seqdet.runs.device import choose_device
+
+    chosen = choose_device(device)
     ones = torch.ones((8, 8), device=chosen)
     if float((ones @ ones).sum()) != 512:
-        return CheckResult("device", "fail", f"{chosen} computes wrong results")
-    detail = f"cpu, {torch.get_num_threads()} threads; no CUDA"
-    if has_cuda:
-        detail = f"{chosen}; CUDA: {torch.cuda.get_device_name()}"
-    return CheckResult("device", "ok", detail)
+        return CheckResult("device", "fail", f"{chosen} computes wrong results", "try --device cpu")
+    if chosen.type == "cuda":
+        return CheckResult("device", "ok", f"{chosen}: {torch.cuda.get_device_name(chosen)}")
+    cuda = "CUDA is there, too" if torch.cuda.is_available() else "no CUDA"
+    return CheckResult("device", "ok", f"{chosen}, {torch.get_num_threads()} threads; {cuda}")
 
 
 def check_disk(folder: Path) -> CheckResult:
