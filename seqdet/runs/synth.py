@@ -15,7 +15,7 @@ from seqdet.data.synth.discs import disc_classes, render_disc_clip
 from seqdet.data.synth.scene import SceneOptions, render_scene
 from seqdet.data.synth.solids import CLASSES
 from seqdet.errors import UsageError
-from seqdet.types import Frame, Targets
+from seqdet.types import Targets
 from seqdet.video.writer import VideoWriter
 
 TASKS = ("airspace", "discs", "discs-appearance")
@@ -80,7 +80,8 @@ def synth(
         seed: the same seed gives the same pictures and truth; the bytes of the videos depend on the encoder.
         sensor: of airspace scenes: ``"thermal"``, ``"visible"`` or ``"both"``, in turn.
         size_wh: width and height in pixels; None is 320x256 thermal, 640x512 visible, 96x96 discs.
-        val_fraction: part of the sequences that goes to val, 0..1.
+        val_fraction: part of the sequences that goes to val, 0 up to below 1: whole rounds of all classes, at
+            least one round to train and, above 0 and where there are two rounds, one to val.
         force: replace ``out`` if it is a data set.
         progress: called with the number of sequences done and of all.
 
@@ -131,7 +132,7 @@ def _require_usable(
         (sensor in SENSORS, f"a sensor is one of {', '.join(SENSORS)}; got {sensor!r}"),
         (sequences >= 1, f"at least 1 sequence is needed; got {sequences}"),
         (frames >= 1, f"at least 1 frame is needed; got {frames}"),
-        (0 <= val_fraction <= 1, f"the part for val lies in 0..1; got {val_fraction}"),
+        (0 <= val_fraction < 1, f"the part for val is 0 up to below 1; got {val_fraction}"),
         (seed >= 0, f"a seed is 0 or more; got {seed}"),
         (
             size_wh is None or (min(size_wh) >= 32 and max(size_wh) <= 4096),
@@ -160,15 +161,17 @@ def _items(
 ) -> Iterator[tuple[Sequence, None, Labels]]:
     """Renders one sequence after the other; its video is gone when the next one is asked for."""
     classes = CLASSES if task == "airspace" else disc_classes(_cue(task))
+    # Whole rounds are divided, so that every split holds every class.
+    rounds = -(-sequences // len(classes))
+    val_rounds = min(max(1, round(rounds * val_fraction)), rounds - 1) if val_fraction else 0
     for index in range(sequences):
         class_id = index % len(classes)
-        # The round is what is divided, so that every split holds every class.
         round_index = index // len(classes)
-        is_val = int((round_index + 1) * val_fraction) > int(round_index * val_fraction)
+        is_val = round_index >= rounds - val_rounds
         rng = np.random.default_rng([seed, index])
         attributes = {"task": task}
         if task == "airspace":
-            kind = sensor if sensor != "both" else ("thermal", "visible")[round_index % 2]
+            kind = sensor if sensor != "both" else ("thermal", "visible")[(round_index + index) % 2]
             size = size_wh or _SIZE_WH[kind]
             attributes["sensor"] = kind
             options = SceneOptions(
@@ -208,7 +211,7 @@ def _encode(
     truth = []
     with VideoWriter(path, size_wh=size_wh, fps_hint=FPS, crf=crf) as writer:
         for index, (rgb, targets) in enumerate(film):
-            writer.write(Frame(rgb, index, index / FPS))
+            writer.write(rgb, index / FPS)
             truth.append(targets)
     return truth
 

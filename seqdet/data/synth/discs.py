@@ -2,7 +2,7 @@
 
 Every object is the same soft disc, moves at the same speed and may be anywhere at any time, so a single
 frame holds nothing of its class: straight ``across``, in a ``circle``, or in a ``zigzag``. A detector without
-memory can find the discs, but names them by chance. The control ``cue="appearance"`` turns it round: the shape
+frame holds nothing of its class: straight ``across``, in a ``circle`` or in a ``zigzag``. A detector without
 tells the class and the motion tells nothing, so a detector without memory does as well.
 
 Objects bounce off the walls by folding: a path in an endless plane, started uniformly, is reflected into the
