@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -117,11 +118,17 @@ def check_opencv() -> CheckResult:
 
 
 def _opencv_repair(installed: Iterable[str]) -> str:
-    """Remove all and install one: removing only one of two deletes the files that they share."""
-    pip = "pip" if importlib.util.find_spec("pip") else "uv pip"  # uv makes environments without pip
-    remove = "pip uninstall -y" if pip == "pip" else "uv pip uninstall"
+    """Remove all and install one: removing only one of two deletes the files that they share.
+
+    The commands name this interpreter, so that they repair the environment that was examined.
+    """
+    if importlib.util.find_spec("pip"):
+        remove, install = f"{sys.executable} -m pip uninstall -y", f"{sys.executable} -m pip install"
+    else:  # uv makes environments without pip
+        remove = f"uv pip uninstall --python {sys.executable}"
+        install = f"uv pip install --python {sys.executable}"
     removal = f"{remove} {' '.join(installed)} && " if installed else ""
-    return f'{removal}{pip} install --no-deps "opencv-python<5"'
+    return f'{removal}{install} --no-deps "opencv-python<5"'
 
 
 def check_encode() -> CheckResult:

@@ -21,6 +21,7 @@ OPTIONS = {
     "train": "--config --out --set --resume --device",
     "eval": "--model --split --where --limit --out --device",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
+    "synth": "--task --sequences --frames --sensor --size --val-fraction --seed --force",
     "doctor": "--device",
 }
 
@@ -79,6 +80,8 @@ def test_completion_is_printed_for_a_shell():
         ["eval", "data", "--where", "thermal"],
         ["train", "--set", "train.stepss=3"],
         ["train", "--config", "absent.yaml"],
+        ["synth", "out", "--size", "big"],
+        ["synth", "out", "--task", "cars"],
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_so_on_stderr_only(arguments: list[str]):
