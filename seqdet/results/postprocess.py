@@ -48,12 +48,11 @@ class RawPicture:
     motion: np.ndarray
 
 
-def postprocess(raw: RawPicture, options: PostprocessOptions) -> tuple[Detections, np.ndarray]:
+def postprocess(raw: RawPicture, options: PostprocessOptions) -> Detections:
     """Select the best boxes, best first, without duplicates.
 
     Returns:
-        Detections in pixels of the network's input (``to_source`` brings them home), and their boxes again as
-        (N, 4) float32, for reading the features there.
+        Detections in pixels of the network's input; ``to_source`` brings them home.
     """
     logit = float(np.log(options.min_score / (1 - options.min_score)))
     cells = np.flatnonzero(raw.objectness >= logit)
@@ -70,7 +69,7 @@ def postprocess(raw: RawPicture, options: PostprocessOptions) -> tuple[Detection
     odds = np.exp(logits - logits.max(axis=1, keepdims=True)) if len(cells) else logits
     probabilities = odds / odds.sum(axis=1, keepdims=True) if len(cells) else logits
     empty = Detections.empty(raw.class_logits.shape[1])
-    detections = replace(
+    return replace(
         empty,
         boxes_xyxy_px=boxes,
         scores=scores,
@@ -82,14 +81,17 @@ def postprocess(raw: RawPicture, options: PostprocessOptions) -> tuple[Detection
         features=np.zeros((len(cells), 0), np.float32),
         motion_px=raw.motion[cells].astype(np.float32),
     )
-    return detections, boxes
 
 
-def to_source(detections: Detections, geometry: Letterbox) -> Detections:
-    """The same detections in pixels of the source; boxes that lie in the border outside of it are dropped."""
+def to_source(detections: Detections, geometry: Letterbox) -> tuple[Detections, np.ndarray]:
+    """The same detections in pixels of the source.
+
+    Returns:
+        The detections without those that lie in the border outside of the source, and (N,) bool: which stayed.
+    """
     boxes = geometry.to_source(detections.boxes_xyxy_px)
     inside = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) > 0.5
     fields = {name: getattr(detections, name)[inside] for name in Detections.__slots__}
     fields["boxes_xyxy_px"] = boxes[inside]
     fields["motion_px"] = fields["motion_px"] / np.float32(geometry.scale)
-    return Detections(**fields)
+    return Detections(**fields), inside

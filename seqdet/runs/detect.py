@@ -1,0 +1,259 @@
+"""Detection in sources: decode, detect, draw, encode and save rows, each stage ahead of the next.
+
+Every source ends with an account: frames decoded against promised, frames detected, frames written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from seqdet.errors import InputError, UsageError
+from seqdet.results.draw import Annotator
+from seqdet.results.sinks import Sink, open_sink
+from seqdet.results.tracks import finish
+from seqdet.runs.stream import Model, StreamState, load, with_score
+from seqdet.types import Frame, FrameResult, SequenceResult
+from seqdet.video.prefetch import prefetch
+from seqdet.video.reader import VideoReader, expand_sources, open_video
+from seqdet.video.writer import VideoWriter, refuse_same_file
+
+# (label of what is worked on, frames done, frames in all where known)
+Progress = Callable[[str, int, int | None], None]
+VIDEO_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """The account of one source.
+
+    Attributes:
+        source: as the user named it (passwords hidden).
+        frames: frames detected in.
+        decoded: frames decoded.
+        detections: boxes reported.
+        tracks: tracks confirmed.
+        fps: frames a second of the whole run over this source.
+        seconds: time that it took.
+        out: the annotated video, or None.
+        label: class of the sequence, "" when nothing was found.
+        score: its confidence, 0..1.
+        warnings: sentences for the user.
+        error: what went wrong with this source, or None.
+        exit_code: of that error; 0 without one.
+    """
+
+    source: str
+    frames: int = 0
+    decoded: int = 0
+    detections: int = 0
+    tracks: int = 0
+    fps: float = 0.0
+    seconds: float = 0.0
+    out: str | None = None
+    label: str = ""
+    score: float = 0.0
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DetectReport:
+    """The accounts of all sources, in order."""
+
+    sources: tuple[SourceReport, ...] = field(default_factory=tuple)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all went well; the error's own code when there was one source; else 4: done in part."""
+        codes = [source.exit_code for source in self.sources]
+        if not any(codes):
+            return 0
+        return codes[0] if len(codes) == 1 else (4 if any(s.frames for s in self.sources) else max(codes))
+
+
+def detect_files(
+    sources: Sequence[str], *, out: Path | None = None, save: Sequence[Path] = (), model: str | Path = "airspace",
+    device: str = "auto", score: float = 0.3, max_frames: int | None = None, force: bool = False,
+    progress: Progress | None = None,
+) -> DetectReport:  # fmt: skip
+    """Detect in sources and write what was found.
+
+    Args:
+        sources: files, folders of frames, patterns, URLs, camera indices.
+        out: annotated video; with several sources a folder.
+        save: files of rows; the extension chooses the format.
+        model: shipped name, run folder or file.
+        device: "auto", "cpu" or "cuda".
+        score: smallest score of a reported detection, 0..1.
+        max_frames: stop each source after so many frames.
+        force: replace outputs that exist.
+        progress: is told how far each source is.
+
+    Raises:
+        UsageError: an output exists, cannot be written, or is an input; nothing was started.
+        InputError: a pattern matches nothing, or the only source cannot be read.
+        OutputError: the disk is full.
+    """
+    names = expand_sources(sources)
+    if not 0 < score < 1:
+        raise UsageError(f"--score {score:g}: give a number between 0 and 1, such as 0.3")
+    for name in names:
+        for target in [*save, *([out] if out is not None else [])]:
+            refuse_same_file(name, target)
+    outs = _output_names(names, out)
+    if len({str(path) for path in outs}) < len([path for path in outs if path is not None]):
+        raise UsageError(f"--out {out}: two sources have the same name; detect in them one by one")
+    loaded = with_score(load(model, device), score)
+    reports = []
+    with ExitStack() as stack:
+        sinks = [
+            stack.enter_context(open_sink(path, loaded.classes, overwrite=force, sources=len(names)))
+            for path in save
+        ]
+        if len(names) > 1 and out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        for name, target in zip(names, outs, strict=True):
+            try:
+                reports.append(_detect_one(name, target, sinks, loaded, max_frames, force, progress))
+            except InputError as error:
+                if len(names) == 1:
+                    raise
+                reports.append(SourceReport(name, error=str(error), exit_code=error.exit_code))
+    return DetectReport(tuple(reports))
+
+
+def _output_names(names: Sequence[str], out: Path | None) -> list[Path | None]:
+    """The annotated video of every source."""
+    if out is None:
+        return [None] * len(names)
+    if len(names) == 1:
+        if out.is_dir():
+            raise UsageError(
+                f"--out {out} is a folder; give the name of a file, such as {out / 'annotated.mp4'}"
+            )
+        return [out]
+    if out.suffix.lower() in VIDEO_EXTENSIONS or out.is_file():
+        raise UsageError(
+            f"--out {out}: there are {len(names)} sources, so --out names a folder for their videos"
+        )
+    return [out / f"{Path(name).stem or 'source'}.mp4" for name in names]
+
+
+def _detect_one(
+    name: str, out: Path | None, sinks: Sequence[Sink], model: Model, max_frames: int | None, force: bool,
+    progress: Progress | None,
+) -> SourceReport:  # fmt: skip
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        reader = stack.enter_context(open_video(name))
+        writer = None
+        if out is not None:
+            audio = name if Path(name).is_file() else None
+            writer = VideoWriter(
+                out, size_wh=reader.info.size_wh, fps_hint=reader.info.fps, audio_from=audio, overwrite=force
+            )
+            stack.enter_context(writer)
+        counts = _Counts()
+        stages = prefetch(_detected(model, _limited(reader, max_frames)), depth=8)
+        stack.callback(stages.close)
+        annotator = Annotator(model.classes)
+        expected = _expected_frames(reader, max_frames)
+        try:
+            for result, state in stages:
+                counts.take(result, state)
+                for sink in sinks:
+                    sink.write(reader.info.source, result)
+                if writer is not None:
+                    writer.write(_fitted(annotator.draw(result), writer.size_wh), result.time_s)
+                if progress is not None:
+                    progress(reader.info.source, counts.frames, expected)
+        finally:
+            sequence = counts.sequence(reader.info.source, model.classes)
+            if counts.frames:
+                for sink in sinks:
+                    sink.end_sequence(sequence)
+    seconds = time.perf_counter() - started
+    account = reader.report
+    stopped_early = max_frames is not None and counts.frames >= max_frames
+    short = account.short and not stopped_early
+    warnings = (*account.warnings, *(writer.warnings if writer is not None else ()))
+    return SourceReport(
+        source=reader.info.source,
+        frames=counts.frames,
+        decoded=counts.frames if stopped_early else account.decoded,
+        detections=counts.detections,
+        tracks=len(sequence.tracks),
+        fps=round(counts.frames / seconds, 2),
+        seconds=round(seconds, 3),
+        out=str(out) if out is not None else None,
+        label=sequence.label,
+        score=round(sequence.score, 4),
+        warnings=tuple(warnings),
+        error=account.message if short else None,
+        exit_code=4 if short else 0,
+    )
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What one source gave so far."""
+
+    frames: int = 0
+    detections: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    label: str = ""
+    score: float = 0.0
+    state: StreamState | None = None
+
+    def take(self, result: FrameResult, state: StreamState) -> None:
+        if self.frames == 0:
+            self.first_s = result.time_s
+        self.frames += 1
+        self.detections += len(result.detections)
+        self.last_s = result.time_s
+        self.label, self.score, self.state = result.sequence_label, result.sequence_score, state
+
+    def sequence(self, source: str, classes: tuple[str, ...]) -> SequenceResult:
+        """The account of the whole sequence; its last frame lasts as long as the others did on average."""
+        span = self.last_s - self.first_s
+        duration = span * self.frames / (self.frames - 1) if self.frames > 1 else 0.0
+        tracks = finish(self.state.tracks, classes) if self.state is not None else ()
+        return SequenceResult(source, self.frames, duration, self.label, self.score, tracks)
+
+
+def _detected(model: Model, frames: Iterator[Frame]) -> Iterator[tuple[FrameResult, StreamState]]:
+    return model.results_and_states(prefetch(frames, depth=8))
+
+
+def _limited(reader: VideoReader, max_frames: int | None) -> Iterator[Frame]:
+    for count, frame in enumerate(reader, start=1):
+        yield frame
+        if max_frames is not None and count >= max_frames:
+            return
+
+
+def _expected_frames(reader: VideoReader, max_frames: int | None) -> int | None:
+    """How many frames a progress bar may hope for."""
+    promised = reader.info.frames_promised
+    if max_frames is None:
+        return promised
+    return max_frames if promised is None else min(promised, max_frames)
+
+
+def _fitted(rgb: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """A frame whose size changed in mid-stream, cut or padded to the size that the video began with."""
+    width, height = size_wh
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    canvas = np.zeros((height, width, 3), np.uint8)
+    part = rgb[:height, :width]
+    canvas[: part.shape[0], : part.shape[1]] = part
+    return canvas

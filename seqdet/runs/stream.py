@@ -1,0 +1,334 @@
+"""A model at work on a stream: frames in, results and the next state out. Everything that it remembers is a value.
+
+preprocess -> detector -> postprocess -> association -> track memory -> labels
+
+    model = seqdet.load("airspace")
+    state = model.initial_state()
+    detections, state = model.step(frame_rgb, state)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqdet.boxes import Letterbox, centres
+from seqdet.data.transforms import preprocess
+from seqdet.errors import UsageError
+from seqdet.model.checkpoint import ModelCard, load_model
+from seqdet.model.detector import Detector, DetectorOutput
+from seqdet.model.lstm import CellState
+from seqdet.model.memory import DetectorState, box_features
+from seqdet.results.postprocess import PostprocessOptions, RawPicture, postprocess, to_source
+from seqdet.results.tracks import (
+    TrackOptions,
+    TrackState,
+    associate,
+    initial_track_state,
+    label_detections,
+    with_class_evidence,
+)
+from seqdet.runs.device import choose_device
+from seqdet.types import Detections, Frame, FrameResult, label_of
+from seqdet.video.prefetch import prefetch
+from seqdet.video.reader import open_video
+
+SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "models"
+NOMINAL_FPS = 30.0
+# Frames that go through the network together where the source does not wait for the answer; the result is the
+# same, the arithmetic denser.
+FRAMES_AT_ONCE = 4
+
+
+class StreamState(NamedTuple):
+    """Everything that is remembered of one stream.
+
+    Attributes:
+        detector: the network's memories, for a batch of one; None before the first frame.
+        tracks: the track table.
+        frames: frames seen so far.
+        sequence_evidence: (K,) float64 summed evidence for the class of the sequence.
+    """
+
+    detector: DetectorState | None
+    tracks: TrackState
+    frames: int
+    sequence_evidence: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How raw predictions become results.
+
+    Attributes:
+        min_score: smallest score of a detection that is reported, 0..1.
+        postprocess: which boxes are kept before association.
+        tracks: how detections become tracks.
+        memory: False forgets everything after every frame: the control of every evaluation.
+    """
+
+    min_score: float = 0.3
+    postprocess: PostprocessOptions = PostprocessOptions()
+    tracks: TrackOptions = TrackOptions()
+    memory: bool = True
+
+
+class Model:
+    """A trained detector, ready for streams. Holds weights and options, no state of any stream."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        card: ModelCard,
+        device: torch.device,
+        options: StreamOptions = StreamOptions(),
+    ) -> None:
+        self.detector = detector.to(device).eval()
+        self.card = card
+        self.device = device
+        self.options = options
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.card.classes
+
+    def with_options(self, options: StreamOptions) -> Model:
+        """The same weights with other options."""
+        return Model(self.detector, self.card, self.device, options)
+
+    def initial_state(self) -> StreamState:
+        """Nothing seen yet."""
+        classes = len(self.classes)
+        return StreamState(None, initial_track_state(classes), 0, np.zeros(classes))
+
+    def step(
+        self, frame_rgb: np.ndarray, state: StreamState, time_s: float | None = None
+    ) -> tuple[Detections, StreamState]:
+        """Detect in the next frame of a stream.
+
+        Args:
+            frame_rgb: (H, W, 3) uint8, of the same size throughout a stream.
+            state: what the step before returned, or ``initial_state()``.
+            time_s: presentation time in seconds; frames at 30 a second are assumed without it.
+
+        Returns:
+            What was found, in pixels of the frame, and the next state. ``state`` itself is not changed: from one
+            state several futures can be tried.
+        """
+        seconds = state.frames / NOMINAL_FPS if time_s is None else time_s
+        results, state = self.advance([Frame(frame_rgb, state.frames, seconds)], state)
+        return results[0].detections, state
+
+    def detect(self, source: str | Path | Iterable[Frame]) -> Iterator[FrameResult]:
+        """Detect in a whole source, frame by frame, in constant memory.
+
+        Args:
+            source: a video file, folder of frames, pattern, URL or camera index; or an iterable of frames.
+
+        Yields:
+            One result a frame.
+
+        Raises:
+            InputError: the source cannot be read.
+        """
+        if isinstance(source, str | Path | int):
+            with open_video(source) as reader:
+                yield from self.results(prefetch(reader))
+        else:
+            yield from self.results(source)
+
+    def results(self, frames: Iterable[Frame], frames_at_once: int = FRAMES_AT_ONCE) -> Iterator[FrameResult]:
+        """Results of an iterable of frames, from nothing remembered; ``frames_at_once`` changes the speed only."""
+        for result, _ in self.results_and_states(frames, frames_at_once):
+            yield result
+
+    def results_and_states(
+        self, frames: Iterable[Frame], frames_at_once: int = FRAMES_AT_ONCE
+    ) -> Iterator[tuple[FrameResult, StreamState]]:
+        """As ``results``, each with the newest state that there is (that of the last frame of its group)."""
+        state = self.initial_state()
+        waiting: list[Frame] = []
+        for frame in frames:
+            if waiting and frame.rgb.shape != waiting[-1].rgb.shape:
+                results, state = self.advance(waiting, state)
+                yield from ((result, state) for result in results)
+                waiting = []
+            waiting.append(frame)
+            if len(waiting) == frames_at_once:
+                results, state = self.advance(waiting, state)
+                yield from ((result, state) for result in results)
+                waiting = []
+        if waiting:
+            results, state = self.advance(waiting, state)
+            yield from ((result, state) for result in results)
+
+    @torch.inference_mode()
+    def advance(self, frames: Sequence[Frame], state: StreamState) -> tuple[list[FrameResult], StreamState]:
+        """Take in T consecutive frames of one size; equal to taking them in one by one."""
+        inputs = [preprocess(frame.rgb, self.card.config.input_size_wh) for frame in frames]
+        pictures = torch.from_numpy(np.stack([picture for picture, _ in inputs])).to(self.device)
+        pictures = pictures.permute(0, 3, 1, 2)[None]
+        if self.options.memory:
+            output, detector_state = self.detector(pictures, state.detector)
+        else:
+            output, detector_state = self.detector(pictures.transpose(0, 1), None)
+            detector_state = self.detector.initial_state(1, self.card.config.input_size_wh)
+        raw = _raw_pictures(output)
+        clip = output.clip_logits.flatten(0, 1).softmax(-1).cpu().numpy()
+        tracks, evidence, rows = state.tracks, state.sequence_evidence, detector_state.tracks
+        results = []
+        for t, frame in enumerate(frames):
+            found = postprocess(raw[t], self.options.postprocess)
+            found, tracks, rows = self._follow(
+                found, inputs[t][1], [m[t : t + 1] for m in output.maps], tracks, rows, frame
+            )
+            if not self.options.memory:
+                rows = CellState(torch.zeros_like(rows.hidden), torch.zeros_like(rows.cell))
+            best = float(found.scores.max(initial=0.0))
+            evidence = evidence + best * clip[t]
+            label, score = _sequence_class(evidence, tracks)
+            keep = found.scores >= self.options.min_score
+            results.append(
+                FrameResult(frame, _where(found, keep), self.classes, label_of(self.classes, label), score)
+            )
+        detector_state = detector_state._replace(tracks=rows)
+        return results, StreamState(detector_state, tracks, state.frames + len(frames), evidence)
+
+    def _follow(
+        self, found: Detections, geometry: Letterbox, maps: list[Tensor], tracks: TrackState, rows: CellState,
+        frame: Frame,
+    ) -> tuple[Detections, TrackState, CellState]:  # fmt: skip
+        """Associate the detections of one frame, show each track its object, and label them."""
+        boxes_input = found.boxes_xyxy_px
+        source, inside = to_source(found, geometry)
+        boxes_input = boxes_input[inside]
+        before = tracks
+        association = associate(tracks, source, frame.index, frame.time_s, self.options.tracks)
+        at = association.rows
+        seen = np.flatnonzero(at >= 0)
+        if len(seen):
+            velocity = _velocity(before, association.born, at[seen], source.boxes_xyxy_px[seen], frame.time_s)
+            boxes = torch.from_numpy(boxes_input[seen]).to(self.device)
+            features = box_features(maps, self.detector.levels, boxes[None])[0]
+            index = torch.from_numpy(at[seen]).to(self.device)
+            fresh = torch.from_numpy(association.born[at[seen]]).to(self.device)[:, None]
+            old = CellState(
+                rows.hidden[0, index].masked_fill(fresh, 0), rows.cell[0, index].masked_fill(fresh, 0)
+            )
+            present = torch.ones(len(seen), dtype=torch.bool, device=self.device)
+            logits, new = self.detector.track_step(
+                features, boxes, torch.from_numpy(velocity).to(self.device), present, old
+            )
+            rows = CellState(
+                _with_rows(rows.hidden, index, new.hidden), _with_rows(rows.cell, index, new.cell)
+            )
+            probabilities = logits.softmax(-1).cpu().numpy()
+            tracks = with_class_evidence(association.state, at[seen], probabilities, source.scores[seen])
+        else:
+            tracks = association.state
+        return label_detections(source, tracks, at), tracks, rows
+
+
+def load(model: str | Path = "airspace", device: str = "auto") -> Model:
+    """Load a trained model.
+
+    Args:
+        model: name of a shipped model ("airspace"), a run folder of ``seqdet train``, or a .safetensors file.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        UsageError: no model of that name, or no such device.
+        InputError: the file is missing, cut, a pickle, or of another version.
+    """
+    detector, card = load_model(find_model(model))
+    return Model(detector, card, choose_device(device))
+
+
+def find_model(model: str | Path) -> Path:
+    """The checkpoint file that a name, a run folder or a path stands for.
+
+    Raises:
+        UsageError: nothing of that name.
+    """
+    path = Path(model)
+    if path.is_dir():
+        for name in ("best.safetensors", "last.safetensors"):
+            if (path / name).is_file():
+                return path / name
+        raise UsageError(
+            f"{path}: a folder without best.safetensors or last.safetensors; is the training still young?"
+        )
+    if path.is_file():
+        return path
+    shipped = SHIPPED_FOLDER / f"{model}.safetensors"
+    if isinstance(model, str) and path.name == model and shipped.is_file():
+        return shipped
+    names = sorted(file.stem for file in SHIPPED_FOLDER.glob("*.safetensors"))
+    raise UsageError(
+        f"no model {str(model)!r}: give a .safetensors file, a run folder, or the name of a shipped model "
+        f"({', '.join(names) or 'none is installed'})"
+    )
+
+
+def _raw_pictures(output: DetectorOutput) -> list[RawPicture]:
+    heads = output.heads
+    parts = [
+        part.cpu().numpy() for part in (heads.objectness, heads.class_logits, heads.boxes_xyxy, heads.motion)
+    ]
+    return [RawPicture(*(part[n] for part in parts)) for n in range(len(parts[0]))]
+
+
+def _velocity(
+    before: TrackState, born: np.ndarray, rows: np.ndarray, boxes_xyxy_px: np.ndarray, time_s: float
+) -> np.ndarray:
+    """(M, 2) float32 movement of the centres since each track was last seen, in box sizes a second."""
+    passed = np.maximum(time_s - before.last_times_s[rows], 1e-3)[:, None]
+    sides = np.maximum(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], 1)
+    shift = centres(boxes_xyxy_px) - centres(before.boxes_xyxy_px[rows])
+    speed = shift / np.sqrt(sides.prod(axis=1, keepdims=True)) / passed
+    return np.where(born[rows][:, None], 0, speed).astype(np.float32)
+
+
+def _with_rows(table: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """(1, R, S) with new values in some rows; the old table is left as it was."""
+    table = table.clone()
+    table[0, index] = values
+    return table
+
+
+def _sequence_class(evidence: np.ndarray, tracks: TrackState) -> tuple[int, float]:
+    """Class of the sequence and its confidence: the clip memory's word and the tracks', half and half.
+
+    -1 while nothing was found.
+    """
+    of_tracks = tracks.class_evidence.sum(axis=0) + sum(
+        (ended.class_evidence for ended in tracks.ended), np.zeros(len(evidence))
+    )
+    parts = [part / part.sum() for part in (evidence, of_tracks) if part.sum() > 0]
+    if not parts or of_tracks.sum() <= 0:
+        return -1, 0.0
+    share = np.mean(parts, axis=0)
+    return int(share.argmax()), float(share.max())
+
+
+def _where(detections: Detections, keep: np.ndarray) -> Detections:
+    return Detections(**{name: getattr(detections, name)[keep] for name in Detections.__slots__})
+
+
+def with_score(model: Model, min_score: float) -> Model:
+    """The same model, reporting detections from ``min_score`` on."""
+    lowest = min(model.options.postprocess.min_score, max(min_score, 1e-3))
+    return model.with_options(
+        replace(
+            model.options,
+            min_score=min_score,
+            postprocess=replace(model.options.postprocess, min_score=lowest),
+        )
+    )
