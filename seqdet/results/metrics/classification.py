@@ -7,8 +7,8 @@ truth track is called in a frame is the label of the prediction that found it th
 frame's where the prediction has no track):
 
     track accuracy             share of truth tracks whose most frequent name over all frames is right; of
-                               equally frequent names the one that was used last counts; a track that was never
-                               found is wrong
+                               equally frequent names the one that was used last counts; a track that was
+                               never found is wrong
     accuracy after n frames    share of the truth tracks of at least n frames whose most recent name, n frames
                                after their first, is right; not found until then is wrong
     sequence accuracy          share of clips of known class whose predicted class is right

@@ -89,7 +89,7 @@ def average_precision(
     """
     images, truth, detected = _flat(truths, predictions)
     sides = [(0.0, 1e5), *size_groups_px.values()]
-    precision, agnostic = _coco_precision(images, truth, detected, len(classes), sides)
+    precision, agnostic = coco_precision(images, truth, detected, len(classes), sides)
     of_all = precision[..., 0]
     truth_sides = np.sqrt(boxes.area(truth.boxes_xyxy))
     return AveragePrecision(
@@ -166,18 +166,27 @@ def best_f1(
 
 
 @dataclass(frozen=True, slots=True)
-class _Boxes:
-    """Boxes of all images in one array: (N,) image ids, (N, 4) boxes, (N,) classes, (N,) scores."""
+class FlatBoxes:
+    """Boxes of all images in one array.
+
+    Attributes:
+        image_ids: (N,) int64, from 0.
+        boxes_xyxy: (N, 4).
+        class_ids: (N,) int64, from 0.
+        scores: (N,); not used for truth.
+        crowds: (N,) bool, of truth: COCO's "iscrowd"; what is found there is neither right nor wrong.
+    """
 
     image_ids: np.ndarray
     boxes_xyxy: np.ndarray
     class_ids: np.ndarray
     scores: np.ndarray
+    crowds: np.ndarray | None = None
 
 
 def _flat(
     truths: Sequence[SequenceTruth], predictions: Sequence[SequencePredictions]
-) -> tuple[int, _Boxes, _Boxes]:
+) -> tuple[int, FlatBoxes, FlatBoxes]:
     """Number the frames of all clips through: (number of images, truth, detections)."""
     images, truth_parts, detected_parts = 0, [], []
     for truth, prediction in paired(truths, predictions):
@@ -191,13 +200,13 @@ def _flat(
     return images, _concatenated(truth_parts), _concatenated(detected_parts)
 
 
-def _concatenated(parts: Sequence[tuple[np.ndarray, ...]]) -> _Boxes:
+def _concatenated(parts: Sequence[tuple[np.ndarray, ...]]) -> FlatBoxes:
     empty = (np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
-    return _Boxes(*(np.concatenate([part[i] for part in (parts or [empty])]) for i in range(4)))
+    return FlatBoxes(*(np.concatenate([part[i] for part in (parts or [empty])]) for i in range(4)))
 
 
-def _coco_precision(
-    images: int, truth: _Boxes, detected: _Boxes, classes: int, sides_px: Sequence[tuple[float, float]]
+def coco_precision(
+    images: int, truth: FlatBoxes, detected: FlatBoxes, classes: int, sides_px: Sequence[tuple[float, float]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """COCO's interpolated precision; -1 where there is no truth.
 
@@ -233,20 +242,30 @@ def _coco_precision(
     return precision, np.asarray(evaluation.eval["precision"])[0, :, 0, 0, -1]
 
 
-def _annotations(boxes_of_all: _Boxes) -> list[dict[str, object]]:
+def _annotations(boxes_of_all: FlatBoxes) -> list[dict[str, object]]:
     boxes_ltwh = boxes.ltwh_from_xyxy(boxes_of_all.boxes_xyxy)
+    crowds = boxes_of_all.crowds
     columns = zip(
         boxes_of_all.image_ids.tolist(),
         boxes_of_all.class_ids.tolist(),
         boxes_ltwh.tolist(),
         (boxes_ltwh[:, 2] * boxes_ltwh[:, 3]).tolist(),
         boxes_of_all.scores.tolist(),
+        (np.zeros(len(boxes_ltwh), int) if crowds is None else crowds.astype(int)).tolist(),
         strict=True,
     )
     # Ids count from 1: COCO's evaluation takes the id 0 for "not matched".
     return [
-        {"id": i, "image_id": image, "category_id": k, "bbox": box, "area": area, "score": s, "iscrowd": 0}
-        for i, (image, k, box, area, s) in enumerate(columns, start=1)
+        {
+            "id": i,
+            "image_id": image,
+            "category_id": k,
+            "bbox": box,
+            "area": area,
+            "score": s,
+            "iscrowd": crowd,
+        }
+        for i, (image, k, box, area, s, crowd) in enumerate(columns, start=1)
     ]
 
 

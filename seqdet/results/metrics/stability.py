@@ -8,9 +8,9 @@ whatever the class). Take the predictions at the score threshold that a user wou
     label flips         changes of its name from one found frame to the next found one
     flicker per minute  (presence flips + label flips) / minutes during which truth tracks are present
     centre jitter       with e_t = (predicted - true centre) / sqrt(true width * true height) and
-                        d_t = e_t - e_(t-1) over consecutive found frames: sqrt(mean(d_x^2 + d_y^2) / 4). For an
-                        error that is independent from frame to frame this is its standard deviation on one
-                        axis, in box sizes; an offset that stays is not jitter and cancels
+                        d_t = e_t - e_(t-1) over consecutive found frames: sqrt(mean(d_x^2 + d_y^2) / 4). For
+                        an error that is independent from frame to frame this is its standard deviation on
+                        one axis, in box sizes; an offset that stays is not jitter and cancels
     size jitter         the same with e_t = (log(predicted / true width), log(predicted / true height))
     delay               frames from the first of a truth track to the first in which it was found
 

@@ -9,8 +9,8 @@ alpha = .05, .10, ..., .95 of
     HOTA(alpha) = sqrt(DetA * AssA),  DetA = TP / (TP + FN + FP),
     AssA = mean over the TPs c of TPA(c) / (TPA(c) + FNA(c) + FPA(c))
 
-IDF1 (Ristani et al., ECCV 2016 workshops): whole truth tracks and whole predicted tracks are paired one to one
-so that the frames in which they agree at IoU .5, IDTP, are most:
+IDF1 (Ristani et al., ECCV 2016 workshops): whole truth tracks and whole predicted tracks are paired one to
+one so that the frames in which they agree at IoU .5, IDTP, are most:
 IDF1 = 2 IDTP / (truth boxes + predicted boxes).
 
 MOTA (Bernardin and Stiefelhagen, EURASIP 2008) at IoU .5: 1 - (FN + FP + identity switches) / truth boxes.
