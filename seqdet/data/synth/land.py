@@ -90,16 +90,18 @@ def _trees(
         shape = np.clip(1 - np.abs(columns - middle) / half, 0, 1)
         spikes = np.maximum(spikes, rise * (shape if dense else np.sqrt(shape)))
     crown = horizon - tall_x - spikes
-    streaks = fractal(rng, (height, width), 14 * unit, 4, 0.16)
-    twigs = fractal(rng, (height, width), 3 * unit, 2)
+    # Trunks and upright twigs; the sky shows through the crown's rim of bare trees.
+    streaks = fractal(rng, (height, width), 18 * unit, 3, 0.09)
+    clumps = fractal(rng, (height, width), 7 * unit, 3, 0.8)
     rows = np.arange(height, dtype=np.float32)[:, None]
-    depth = rows - crown + (1.0 if dense else 3.0) * unit * (0.7 * streaks + 0.6 * twigs)
-    mask = np.clip(depth / (1.2 if dense else 4 * unit) + 0.5, 0, 1)
-    mask *= np.clip(horizon + 3 * unit - rows, 0, 1)
+    ragged = (1.2 if dense else 2.6) * unit
+    depth = rows - crown + ragged * (0.55 * streaks + 0.6 * clumps)
+    mask = np.clip(depth / (1.5 * unit if dense else 7 * unit) + 0.5, 0, 1)
+    mask *= np.clip(horizon + 12 * unit - rows, 0, 1)
     rgb = np.array((44, 50, 42) if dense else (84, 74, 70)) * rng.uniform(0.8, 1.2)
     base = _tone(sensor, rng.uniform(185, 250), rgb)
     strength = rng.uniform(0.06, 0.16)
-    texture = 1 + strength * (streaks + 0.5 * twigs)[..., None]
+    texture = 1 + np.clip(strength * (streaks + 0.7 * clumps), -0.24, 0.2)[..., None]
     shade = 1 - 0.25 * np.clip((rows - crown) / (tall_x + 1), 0, 1)[..., None]
     _cover(land, alpha, mask, base * texture * shade)
     return float(crown.mean())
@@ -187,7 +189,7 @@ def paint_masts(
     elif kind == "fence":
         step, tall = unit * rng.uniform(25, 70), unit * rng.uniform(18, 45)
         for x in np.arange(rng.uniform(0, step), width, step):
-            line(x, height, x, min(foot, height) - tall, rng.uniform(1.2, 2) * unit)
+            line(x, height, x, min(foot, height) - tall, rng.uniform(1.0, 1.5) * unit)
         for part in (0.95, 0.6):
             line(0, min(foot, height) - tall * part, width, min(foot, height) - tall * part, 0.5)
     else:
@@ -233,18 +235,18 @@ def paint_branches(
         )
         drawn += 1
         if length > 6 * unit:
-            for _ in range(rng.integers(2, 4)):
-                part = rng.uniform(0.45, 1.0)
+            for _ in range(rng.integers(2, 5)):
+                part = rng.uniform(0.35, 1.0)
                 stems.append(
                     (
                         x + (x2 - x) * part,
                         y + (y2 - y) * part,
                         angle + rng.normal(0, 0.5),
-                        length * rng.uniform(0.45, 0.8),
+                        length * rng.uniform(0.5, 0.85),
                         thick * 0.6,
                     )
                 )
-    _cover(land, alpha, canvas.astype(np.float32) / 255, _tone(sensor, rng.uniform(190, 250), (52, 44, 42)))
+    _cover(land, alpha, canvas.astype(np.float32) / 255, _tone(sensor, rng.uniform(215, 255), (52, 44, 42)))
 
 
 def paint_lamps(
@@ -265,7 +267,9 @@ def paint_lamps(
             continue
         x = rng.uniform(0, width)
         y = rng.uniform(skyline - 4 * unit, height) if on_land else rng.uniform(0.3 * height, height)
-        half = np.array([rng.uniform(0.7, 3.0), rng.uniform(0.6, 2.0)]) * unit
+        half = np.array([rng.uniform(0.7, 3.0), rng.uniform(0.6, 2.0)]) * (
+            unit if sensor == "thermal" else 0.5 * unit
+        )
         reach = int(np.ceil(half.max() * 3)) + 1
         left, top = max(0, int(x) - reach), max(0, int(y) - reach)
         right, bottom = min(width, int(x) + reach + 1), min(height, int(y) + reach + 1)
