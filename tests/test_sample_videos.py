@@ -1,4 +1,4 @@
-"""The films of the repository: small, playable, in step with their truth and with the tool that makes them."""
+"""The films of the repository: small, playable, in step with their truth and the tool that makes them."""
 
 from __future__ import annotations
 
