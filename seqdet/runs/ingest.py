@@ -23,6 +23,7 @@ from seqdet.video.reader import MAX_PIXELS, read_info
 
 Progress = Callable[[str, int, int], None]
 IMAGE_FPS = 30.0
+SHORT_VIDEO = "video with fewer frames than its header promises: used as far as it goes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def _check_sequence(
 ) -> tuple[Sequence, Labels] | None:
     """Hold one sequence against its video; None when the video cannot be read."""
     try:
-        frames, size_wh, fps = _video_facts(raw)
+        frames, size_wh, fps = _video_facts(raw, problems)
     except InputError as error:
         problems.fail(raw.labels_file, f"its video cannot be read: {error}")
         return None
@@ -199,7 +200,7 @@ def _check_sequence(
     return sequence, labels
 
 
-def _video_facts(raw: RawSequence) -> tuple[int, tuple[int, int], float]:
+def _video_facts(raw: RawSequence, problems: Problems) -> tuple[int, tuple[int, int], float]:
     """True number of frames, displayed size and frames per second.
 
     The packets of a video are counted, not its header believed; of images every header is read.
@@ -221,6 +222,8 @@ def _video_facts(raw: RawSequence) -> tuple[int, tuple[int, int], float]:
         raise InputError(
             f"{raw.video}: the file is damaged ({count.broke or f'{count.damaged} bad packets'})"
         )
+    if info.frames_promised and count.packets < info.frames_promised:
+        problems.drop(SHORT_VIDEO, [f"{raw.video} ({info.frames_promised} promised)"])
     return count.packets, info.size_wh, raw.fps or info.fps or IMAGE_FPS
 
 
@@ -259,10 +262,13 @@ def _splits(
         notes.append(
             "the source does not say which sequences were cut from one recording; each counts as its own"
         )
-    return split_by_recording(
+    splits = split_by_recording(
         [sequence.recording for _, sequence, _ in checked],
         [classes[sequence.class_id] if sequence.class_id >= 0 else None for _, sequence, _ in checked],
         weights=[sequence.frames for _, sequence, _ in checked],
         val_fraction=val_fraction,
         seed=seed,
     )
+    if val_fraction > 0 and "val" not in splits:
+        notes.append("there is only one recording: all of it is train, and there is no val")
+    return splits

@@ -79,23 +79,11 @@ def read(source: Path, problems: Problems) -> RawDataset:
     """
     items = list(_flat_items(source, problems) if _is_flat(source) else _standard_items(source, problems))
     tables = [_read_table(item.labels, problems) for item in items]
-    names = _class_names(source, items)
-    if names is None:
-        numbers = [table.classes for table in tables]
-        used = sorted({int(number) for column in numbers for number in np.unique(column)})
-        if any(number > len(MOT17_CLASSES) or number < 1 for number in used):
-            names = (
-                tuple(f"class_{number}" for number in range(1, max(1, *used) + 1)) if used else ("object",)
-            )
-            if used and (used[0] < 1 or used[-1] > 1000):
-                raise InputError(
-                    f"{source}: the labels use the classes {used[:10]}; write a classes.txt there with one "
-                    "name a line (class 1 is line 1)"
-                )
-        else:
-            names = MOT17_CLASSES[: max(used, default=1)]
+    named = _class_names(source, items)
+    names = named or _names_of_used(tables)
     sequences = [_sequence(item, table, names, problems) for item, table in zip(items, tables, strict=True)]
-    return RawDataset(names, sequences)
+    note = f"there is no classes.txt: classes are called {', '.join(names.values())}"
+    return RawDataset(tuple(names.values()), sequences, () if named else (note,))
 
 
 def _is_flat(source: Path) -> bool:
@@ -267,16 +255,25 @@ def _read_clips(path: Path, problems: Problems) -> dict[str, dict[str, object]]:
     return rows
 
 
-def _class_names(source: Path, items: list[_Item]) -> tuple[str, ...] | None:
-    """The names in ``classes.txt``, or None when there is no such file."""
+def _class_names(source: Path, items: list[_Item]) -> dict[int, str] | None:
+    """Names by number as ``classes.txt`` has them, or None when there is no such file."""
     places = [source / "classes.txt", *(item.labels.parent / "labels.txt" for item in items[:1])]
     for path in places:
         if path.is_file():
-            names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+            names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
             if not names or len(set(names)) != len(names):
                 raise InputError(f"{path}: one or more different class names are expected, one a line")
-            return names
+            return dict(enumerate(names, 1))
     return None
+
+
+def _names_of_used(tables: list[_Table]) -> dict[int, str]:
+    """The classes that occur, by the names of MOT17 where it has one."""
+    used = sorted({int(number) for table in tables for number in np.unique(table.classes)}) or [1]
+    return {
+        number: MOT17_CLASSES[number - 1] if 1 <= number <= len(MOT17_CLASSES) else f"class_{number}"
+        for number in used
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,14 +365,15 @@ def _parse_slowly(
     return (np.array(values) if values else np.zeros((0, columns))), np.array(kept, np.int64)
 
 
-def _sequence(item: _Item, table: _Table, names: tuple[str, ...], problems: Problems) -> RawSequence:
+def _sequence(item: _Item, table: _Table, names: dict[int, str], problems: Problems) -> RawSequence:
     """Counting from 0, classes as indices."""
-    known = (table.classes >= 1) & (table.classes <= len(names))
+    numbers = np.array(sorted(names), np.int64)
+    known = np.isin(table.classes, numbers)
     for row in np.flatnonzero(~known).tolist():
+        listed = ", ".join(f"{number} {name}" for number, name in list(names.items())[:20])
         problems.fail(
             f"{item.labels}:{table.line[row]}",
-            f"class: {table.classes[row]} is unknown; there are {len(names)} classes: "
-            + ", ".join(f"{number} {name}" for number, name in enumerate(names[:20], 1)),
+            f"class: {table.classes[row]} is unknown; classes are {listed}",
         )
     ltwh = table.boxes_ltwh[known] - np.array([1.0, 1.0, 0.0, 0.0])
     return RawSequence(
@@ -387,7 +385,7 @@ def _sequence(item: _Item, table: _Table, names: tuple[str, ...], problems: Prob
         row=table.line[known],
         frame=table.frame[known] - 1,
         track_id=table.track[known],
-        class_id=table.classes[known] - 1,
+        class_id=np.searchsorted(numbers, table.classes[known]),
         boxes_xyxy_px=xyxy_from_ltwh(ltwh),
         first_frame=1,
         frames=item.frames,
