@@ -92,8 +92,11 @@ def ingest(
     source, out = Path(source), Path(out)
     _check_options(source, out, split, force)
     problems = Problems(strict)
-    chosen = choose_format(source, format)
-    raw = chosen.read(source, problems)
+    try:
+        chosen = choose_format(source, format)
+        raw = chosen.read(source, problems)
+    except OSError as error:  # a folder without permission, a disk that fails
+        raise InputError(f"{error.filename or source}: cannot be read: {error.strerror or error}") from error
     checked: list[tuple[RawSequence, Sequence, Labels]] = []
     for done, item in enumerate(raw.sequences, 1):
         made = _check_sequence(item, raw.classes, problems)

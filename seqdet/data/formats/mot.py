@@ -12,29 +12,15 @@ line with conf 0 is to be ignored, says the format; ignored lines are counted.
 
 from __future__ import annotations
 
-import configparser
-import csv
-import io
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from seqdet.boxes import xyxy_from_ltwh
-from seqdet.data.dataset import SPLITS
-from seqdet.data.formats.protocol import (
-    EXAMPLES,
-    VIDEO_SUFFIXES,
-    Problems,
-    RawDataset,
-    RawSequence,
-    path_under,
-    read_text,
-)
+from seqdet.data.formats.mot_layout import MotItem, flat_items, is_flat, sequence_folders, standard_items
+from seqdet.data.formats.protocol import EXAMPLES, Problems, RawDataset, RawSequence, read_text
 from seqdet.errors import InputError
-from seqdet.video.folder import is_image_name, list_images
 
 NAME = "mot"
 COLUMNS = ("frame", "track", "left", "top", "width", "height", "conf", "class", "visibility")
@@ -44,31 +30,12 @@ MOT17_CLASSES = (
     "crowd",
 )  # fmt: skip
 IGNORED = "line with conf 0, which the format says to ignore"
-NO_LABELS = "video without a label file: left out (an empty label file says that it holds no object)"
-_CLIP_COLUMNS = ("clip", "label", "recording", "split", "frames", "tracks", "width", "height", "fps")
 _LARGEST_ID = 2**53
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """Where one sequence is, and what is said of it outside its label file."""
-
-    name: str
-    labels: Path
-    video: Path
-    images: tuple[Path, ...] | None
-    frames: int | None = None
-    size_wh: tuple[int, int] | None = None
-    fps: float | None = None
-    label: str | None = None
-    recording: str | None = None
-    split: str | None = None
-    attributes: dict[str, str] = field(default_factory=dict)
 
 
 def sniff(source: Path) -> bool:
     """True for a folder of one of the two layouts."""
-    return source.is_dir() and (_is_flat(source) or bool(_sequence_folders(source)))
+    return source.is_dir() and (is_flat(source) or bool(sequence_folders(source)))
 
 
 def read(source: Path, problems: Problems) -> RawDataset:
@@ -77,7 +44,7 @@ def read(source: Path, problems: Problems) -> RawDataset:
     Raises:
         InputError: a file that cannot be read at all.
     """
-    items = list(_flat_items(source, problems) if _is_flat(source) else _standard_items(source, problems))
+    items = list(flat_items(source, problems) if is_flat(source) else standard_items(source, problems))
     tables = [_read_table(item.labels, problems) for item in items]
     named = _class_names(source, items)
     names = named or _names_of_used(tables)
@@ -86,176 +53,7 @@ def read(source: Path, problems: Problems) -> RawDataset:
     return RawDataset(tuple(names.values()), sequences, () if named else (note,))
 
 
-def _is_flat(source: Path) -> bool:
-    return (
-        (source / "videos").is_dir() and (source / "gt").is_dir() and not (source / "gt" / "gt.txt").exists()
-    )
-
-
-def _sequence_folders(source: Path) -> list[tuple[Path, str | None]]:
-    """Folders with gt/gt.txt, each with the split that the folder above names."""
-
-    def has_labels(folder: Path) -> bool:
-        return (folder / "gt" / "gt.txt").is_file()
-
-    if has_labels(source):
-        return [(source, None)]
-    found: list[tuple[Path, str | None]] = []
-    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
-        if has_labels(folder):
-            found.append((folder, None))
-        elif folder.name.lower() in SPLITS:
-            inner = sorted(path for path in folder.iterdir() if has_labels(path))
-            found.extend((path, folder.name.lower()) for path in inner)
-    return found
-
-
-def _standard_items(source: Path, problems: Problems) -> Iterator[_Item]:
-    for folder, split in _sequence_folders(source):
-        info = _read_seqinfo(folder / "seqinfo.ini", problems)
-        name = folder.resolve().name
-        images_folder = path_under(folder, info.get("imdir", "img1"))
-        if images_folder is None:
-            problems.fail(
-                folder / "seqinfo.ini", f"imDir: {info['imdir']!r} leads out of the sequence's folder"
-            )
-            continue
-        media = _media(images_folder) or _only_video(folder) or _media_named(folder.parent, name)
-        if media is None:
-            problems.fail(
-                folder / "gt" / "gt.txt",
-                f"no frames for these labels: neither images in {images_folder} nor a video in {folder}",
-            )
-            continue
-        try:
-            size = (int(info["imwidth"]), int(info["imheight"])) if "imwidth" in info else None
-            frames = int(info["seqlength"]) if "seqlength" in info else None
-            fps = float(info["framerate"]) if "framerate" in info else None
-        except (ValueError, KeyError) as error:
-            problems.fail(
-                folder / "seqinfo.ini", f"seqLength, frameRate, imWidth, imHeight are numbers: {error}"
-            )
-            continue
-        video, images = media
-        if images and not _numbered_from_one(images):
-            problems.fail(
-                images_folder,
-                f"the images are {images[0].name} to {images[-1].name}; {len(images)} frames are numbered 1 "
-                f"to {len(images)} in this format: some are missing, or they start elsewhere",
-            )
-        detector = re.fullmatch(r"(MOT17-\d+)-(DPM|FRCNN|SDP)", name)  # three copies of one video
-        yield _Item(
-            name, folder / "gt" / "gt.txt", video, images, frames, size, fps,
-            recording=detector[1] if detector else None, split=split,
-        )  # fmt: skip
-
-
-def _flat_items(source: Path, problems: Problems) -> Iterator[_Item]:
-    rows = _read_clips(source / "clips.csv", problems)
-    media: dict[str, tuple[Path, tuple[Path, ...] | None]] = {}
-    for path in sorted((source / "videos").iterdir()):
-        found = _media(path)
-        name = path.name if path.is_dir() else path.stem
-        if found and name in media:
-            problems.fail(path, f"two videos are called {name!r}")
-        elif found:
-            media[name] = found
-    labels = {path.stem: path for path in sorted((source / "gt").glob("*.txt")) if path.stem != "labels"}
-    for name in labels.keys() - media.keys():
-        problems.fail(
-            labels[name], f"there is no video {source / 'videos' / name}.mp4 (or other suffix) for it"
-        )
-    for name in rows.keys() - labels.keys():
-        problems.fail(source / "clips.csv", f"clip: {name!r} has no label file {source / 'gt' / name}.txt")
-    problems.drop(
-        NO_LABELS, (str(media[name][0]) for name in sorted(media.keys() - labels.keys() - rows.keys()))
-    )
-    for name in sorted(labels.keys() & media.keys()):
-        video, images = media[name]
-        yield _Item(name, labels[name], video, images, **rows.get(name, {}))  # type: ignore[arg-type]
-
-
-def _media(path: Path) -> tuple[Path, tuple[Path, ...] | None] | None:
-    """A video file or a folder of images; None for anything else."""
-    if path.is_file():
-        return (path, None) if path.suffix.lower() in VIDEO_SUFFIXES else None
-    if path.is_dir() and any(is_image_name(entry) for entry in path.iterdir()):
-        return path, tuple(list_images(path))
-    return None
-
-
-def _only_video(folder: Path) -> tuple[Path, None] | None:
-    videos = [path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES]
-    return (videos[0], None) if len(videos) == 1 else None
-
-
-def _media_named(folder: Path, name: str) -> tuple[Path, None] | None:
-    videos = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in VIDEO_SUFFIXES]
-    return next(((path, None) for path in videos if path.stem == name), None)
-
-
-def _numbered_from_one(images: tuple[Path, ...]) -> bool:
-    """False only where the names are numbers, but not 1 to N."""
-    stems = [path.stem for path in images]
-    return not all(stem.isdecimal() for stem in stems) or [int(stem) for stem in stems] == list(
-        range(1, len(stems) + 1)
-    )
-
-
-def _read_seqinfo(path: Path, problems: Problems) -> dict[str, str]:
-    """The [Sequence] section with lower-case keys; empty where there is no file."""
-    if not path.is_file():
-        return {}
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(read_text(path), source=str(path))
-        return dict(parser["Sequence"])
-    except (configparser.Error, KeyError) as error:
-        problems.fail(
-            path, f"a [Sequence] section with key=value lines is expected: {str(error).splitlines()[0]}"
-        )
-        return {}
-
-
-def _read_clips(path: Path, problems: Problems) -> dict[str, dict[str, object]]:
-    """What ``clips.csv`` says of each clip, as fields of _Item; empty where there is no file."""
-    if not path.is_file():
-        return {}
-    reader = csv.DictReader(io.StringIO(read_text(path)))
-    if "clip" not in (reader.fieldnames or ()):
-        problems.fail(f"{path}:1", "the header needs a column 'clip'; others are optional")
-        return {}
-    rows: dict[str, dict[str, object]] = {}
-    for row in reader:
-        where = f"{path}:{reader.line_num}"
-        if None in row or None in row.values():
-            problems.fail(where, f"{len(reader.fieldnames or ())} columns are expected, as in the header")
-            continue
-        if row["clip"] in rows:
-            problems.fail(where, f"clip: {row['clip']!r} occurs twice")
-        numbers: dict[str, float] = {}
-        for key in ("frames", "width", "height", "fps"):
-            try:
-                if row.get(key):
-                    numbers[key] = float(row[key])
-            except ValueError:
-                problems.fail(where, f"{key}: a number is expected, got {row[key][:60]!r}")
-        if row.get("split") and row["split"] not in SPLITS:
-            problems.fail(where, f"split: one of {', '.join(SPLITS)} is expected, got {row['split'][:60]!r}")
-        sized = "width" in numbers and "height" in numbers
-        rows[row["clip"]] = {
-            "label": row.get("label") or None,
-            "recording": row.get("recording") or None,
-            "split": row.get("split") or None,
-            "frames": int(numbers["frames"]) if "frames" in numbers else None,
-            "fps": numbers.get("fps"),
-            "size_wh": (int(numbers["width"]), int(numbers["height"])) if sized else None,
-            "attributes": {key: value for key, value in row.items() if key not in _CLIP_COLUMNS and value},
-        }
-    return rows
-
-
-def _class_names(source: Path, items: list[_Item]) -> dict[int, str] | None:
+def _class_names(source: Path, items: list[MotItem]) -> dict[int, str] | None:
     """Names by number as ``classes.txt`` has them, or None when there is no such file."""
     places = [source / "classes.txt", *(item.labels.parent / "labels.txt" for item in items[:1])]
     for path in places:
@@ -365,7 +163,7 @@ def _parse_slowly(
     return (np.array(values) if values else np.zeros((0, columns))), np.array(kept, np.int64)
 
 
-def _sequence(item: _Item, table: _Table, names: dict[int, str], problems: Problems) -> RawSequence:
+def _sequence(item: MotItem, table: _Table, names: dict[int, str], problems: Problems) -> RawSequence:
     """Counting from 0, classes as indices."""
     numbers = np.array(sorted(names), np.int64)
     known = np.isin(table.classes, numbers)

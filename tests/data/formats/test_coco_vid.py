@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from seqdet.data.formats import choose_format, coco_vid
 from seqdet.data.formats.protocol import Problems, RawDataset
@@ -188,6 +191,29 @@ def test_broken_json_is_an_input_error(source: Path, text: str) -> None:
 def test_lists_of_another_type_are_named(source: Path) -> None:
     with pytest.raises(InputError, match=r"labels.json: a list is expected under videos, annotations"):
         read(write(source, document() | {"videos": {}, "annotations": None}))
+
+
+VALUES = st.sampled_from(
+    [None, True, -1, 0, 2.5, float("nan"), 10**400, "", "../a", "b.png", [], [1], {}, {"a": 1}]
+)
+PLACES = [
+    (key, index, field)
+    for key, entries in document().items()
+    for index, entry in enumerate(entries)
+    for field in entry
+]
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3))
+def test_any_value_is_read_or_refused(
+    source: Path, changes: list[tuple[tuple[str, int, str], object]]
+) -> None:
+    content = document()
+    for (key, index, field), value in changes:
+        content[key][index][field] = value
+    with contextlib.suppress(InputError):
+        read(write(source, content))
 
 
 @pytest.mark.parametrize(("name", "frames", "boxes"), [("demo_cocovid_data", 8, 10), ("demo_vis_data", 1, 1)])

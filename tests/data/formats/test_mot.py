@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from seqdet.data.formats import choose_format, mot
+from seqdet.data.formats.mot_layout import NO_LABELS
 from seqdet.data.formats.protocol import Problems, RawDataset
 from seqdet.errors import InputError, UsageError
 
@@ -131,7 +135,7 @@ def test_files_without_a_partner_are_said(tmp_path: Path, make_video: Make) -> N
     source = flat(tmp_path, make_video, "")
     make_video(source / "videos" / "unlabelled.avi")
     _, problems = read(source)
-    assert [(entry.reason, entry.count) for entry in problems.dropped] == [(mot.NO_LABELS, 1)]
+    assert [(entry.reason, entry.count) for entry in problems.dropped] == [(NO_LABELS, 1)]
     (source / "gt" / "b.txt").write_text("")
     with pytest.raises(InputError, match=r"gt/b.txt: there is no video"):
         read(source)
@@ -142,8 +146,10 @@ def test_files_without_a_partner_are_said(tmp_path: Path, make_video: Make) -> N
     [
         ("name\na\n", "clips.csv:1: the header needs a column 'clip'"),
         ("clip,split\na,trian\n", "clips.csv:2: split: one of train, val, test"),
-        ("clip,frames\na,ten\n", "clips.csv:2: frames: a number is expected, got 'ten'"),
+        ("clip,frames\na,ten\n", "clips.csv:2: frames: a number above 0 is expected, got 'ten'"),
+        ("clip,fps\na,nan\n", "clips.csv:2: fps: a number above 0 is expected, got 'nan'"),
         ("clip,frames\na\n", "clips.csv:2: 2 columns are expected"),
+        ("clip,frames\na,-3\n", "clips.csv:2: frames: a number above 0"),
         ("clip\na\nb\n", "clip: 'b' has no label file"),
         ("clip\na\na\n", "clips.csv:3: clip: 'a' occurs twice"),
     ],
@@ -193,3 +199,24 @@ def test_a_sequence_that_datumaro_wrote() -> None:
     assert sequence.class_id.tolist() == [2]
     assert sequence.boxes_xyxy_px.tolist() == [[-1.0, 3.0, 3.0, 11.0]]
     assert sequence.track_id.tolist() == [-1]
+
+
+MOT_FILES = ("gt/a.txt", "clips.csv", "classes.txt", "gt/labels.txt")
+PIECES = rb"""1 , -1 nan 1e9 clip a " = frames split 1,1,1,1,5,5,1,1,1""".split()
+FRAGMENTS = st.lists(st.sampled_from([*PIECES, b"\n", b"\r", b" ", b"\0", b"\xff"]), max_size=14)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(MOT_FILES), fragments=FRAGMENTS)
+def test_whatever_a_file_holds_it_is_read_or_refused(
+    tmp_path: Path, name: str, fragments: list[bytes]
+) -> None:
+    for folder in ("gt", "videos"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / "videos" / "a.mp4").touch()
+    for other in MOT_FILES:
+        (tmp_path / other).unlink(missing_ok=True)
+    (tmp_path / "gt" / "a.txt").touch()
+    (tmp_path / name).write_bytes(b"".join(fragments))
+    with contextlib.suppress(InputError):
+        read(tmp_path)
