@@ -31,10 +31,10 @@ _PAINTS = {
 }
 # How warm the four tones are, as shares of the object's contrast.
 _HEAT = {
-    "airplane": (0.85, 0.6, 0.6, 1.2),
+    "airplane": (1.1, 0.75, 0.75, 1.5),
     "bird": (1.1, 1.1, 0.7, 0.8),
-    "drone": (0.95, 1.05, 0.75, 1.15),
-    "helicopter": (0.9, 0.7, 0.8, 1.3),
+    "drone": (1.3, 1.4, 1.0, 1.5),
+    "helicopter": (1.1, 0.85, 0.9, 1.5),
 }
 
 

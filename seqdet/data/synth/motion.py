@@ -73,7 +73,7 @@ def fly(
     def at(curve: np.ndarray) -> np.ndarray:
         return np.interp(times_s, span, curve)
 
-    elevation = float(rng.uniform(0.0, 0.22) if rng.random() < 0.7 else rng.uniform(0.2, 0.7))
+    elevation = float(rng.uniform(0.0, 0.22) if rng.random() < 0.78 else rng.uniform(0.2, 0.7))
     yaw, pitch, roll, phase, lift = (at(angles[:, column]) for column in range(5))
     poses = tuple(
         Pose(float(yaw[i]), float(pitch[i]), float(roll[i]), elevation, float(phase[i]), float(lift[i]))

@@ -114,7 +114,7 @@ def make_sensor(
         pattern = -rng.uniform(0, 18) * radius
     quality = int(rng.integers(45, 90)) if compression and rng.random() < 0.6 else 0
     return Sensor(
-        softness_px=float(rng.uniform(0.5, 0.95) if thermal else rng.uniform(0.55, 1.0)),
+        softness_px=float(rng.uniform(0.45, 0.85) if thermal else rng.uniform(0.55, 1.0)),
         exposure_s=float(rng.uniform(0.006, 0.014) if thermal else rng.uniform(0.002, 0.016)),
         noise_level=float(noise_level),
         gain=float(rng.uniform(1.5, 3.0)) if noisy else 1.0,
