@@ -32,6 +32,8 @@ OPENCV_PACKAGES = (
 VERSIONS = ("torch", "torchvision", "opencv-python", "av", "albumentations", "numpy", "supervision")
 LITTLE_DISK_BYTES = 1_000_000_000
 NO_DISK_BYTES = 50_000_000
+REINSTALL = "install seqdet in a fresh environment"
+SHIPPED_MODEL = "airspace"
 PROBE_FRAMES = 8
 PROBE_SIZE_WH = (64, 48)
 PROBE_FPS = 25
@@ -70,6 +72,7 @@ def diagnose(*, device: str = "auto", folder: Path | None = None) -> list[CheckR
         ("encode", check_encode),
         ("decode", check_decode),
         ("device", lambda: check_device(device)),
+        ("model", check_model),
         ("disk", lambda: check_disk(folder or Path())),
     ]
     return [_guarded(name, check) for name, check in checks]
@@ -80,11 +83,9 @@ def _guarded(name: str, check: Callable[[], CheckResult]) -> CheckResult:
     try:
         return check()
     except SeqdetError as error:
-        return CheckResult(name, "fail", str(error))
+        return CheckResult(name, "fail", str(error), REINSTALL)
     except (ImportError, AttributeError, OSError, RuntimeError, metadata.PackageNotFoundError) as error:
-        return CheckResult(
-            name, "fail", f"{type(error).__name__}: {error}", "reinstall seqdet in a fresh environment"
-        )
+        return CheckResult(name, "fail", f"{type(error).__name__}: {error}", REINSTALL)
 
 
 def _version(package: str) -> str | None:
@@ -189,6 +190,15 @@ def check_device(device: str) -> CheckResult:
         return CheckResult("device", "ok", f"{chosen}: {torch.cuda.get_device_name(chosen)}")
     cuda = "CUDA is there, too" if torch.cuda.is_available() else "no CUDA"
     return CheckResult("device", "ok", f"{chosen}, {torch.get_num_threads()} threads; {cuda}")
+
+
+def check_model() -> CheckResult:
+    """The model that ships with the package loads."""
+    from seqdet.runs.stream import find_model, load
+
+    classes = load(SHIPPED_MODEL, "cpu").classes
+    size_mb = find_model(SHIPPED_MODEL).stat().st_size / 1e6
+    return CheckResult("model", "ok", f"{SHIPPED_MODEL}: {', '.join(classes)}; {size_mb:.1f} MB")
 
 
 def check_disk(folder: Path) -> CheckResult:
