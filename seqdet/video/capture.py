@@ -247,12 +247,13 @@ def _shortfall(
         if gaps:
             where = f"frames are missing after frame {gaps[0].after_frame} at {gaps[0].time_s:.2f} s"
         problems.append(f"{decoded} of {promised} frames could be decoded; {where}")
-    if container.file_duration_s is not None:
-        missing_s = container.file_duration_s - walk.end_s
-        if missing_s > 0.1 + 2 / (container.fps or _FALLBACK_FPS):
-            declared = f"{container.file_duration_s:.2f} s"
-            problems.append(f"the file is cut off: it ends at {walk.end_s:.2f} s of the {declared} declared")
-    if walk.broke and not problems:
+    ends = f"the file is cut off: it ends at {walk.end_s:.2f} s"
+    missing_s = (container.file_duration_s or 0) - walk.end_s
+    if missing_s > 0.05 + 1.5 / (container.fps or _FALLBACK_FPS):
+        problems.append(f"{ends} of the {container.file_duration_s:.2f} s declared")
+    elif walk.missing_bytes:
+        problems.append(f"{ends}, {walk.missing_bytes} bytes before the end that it declares")
+    elif walk.broke and not problems:
         problems.append(f"reading broke off at {last_s:.2f} s ({walk.broke})")
     known = container.frames_promised is not None or not hidden
     return (promised if known else None), problems

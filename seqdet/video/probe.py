@@ -20,6 +20,7 @@ import av.stream
 import av.video.stream
 
 from seqdet.errors import InputError
+from seqdet.video.structure import missing_bytes
 
 # A text file with the right name is "video" for FFmpeg's tty demuxer; a concat script opens other files.
 REFUSED_FORMATS = frozenset({"tty", "concat"})
@@ -62,7 +63,8 @@ class PacketCount:
         packets: packets of the picture stream that are to be shown.
         discarded: further ones that an edit list hides.
         damaged: how many the demuxer marks as corrupt.
-        end_s: the latest end of any packet of any stream, in seconds from the start of the file.
+        end_s: the latest end of any packet of any stream, in seconds of the file's clock.
+        missing_bytes: how much shorter the file is than its structure says.
         broke: FFmpeg's words when the walk itself failed, else "".
     """
 
@@ -70,6 +72,7 @@ class PacketCount:
     discarded: int
     damaged: int
     end_s: float
+    missing_bytes: int
     broke: str
 
 
@@ -171,12 +174,12 @@ def count_packets(path: str | Path) -> PacketCount:
     Returns:
         How many pictures the file should give, how many are damaged, where it ends.
     """
-    packets = discarded = damaged = 0
+    packets = discarded = damaged = missing = 0
     end_s, broke = 0.0, ""
     try:
+        missing = missing_bytes(path)
         with _open_input(str(path)) as container:
             picture = _picture_stream(container, str(path))
-            start_s = (container.start_time or 0) / av.time_base
             for packet in container.demux():
                 if packet.size == 0:
                     continue
@@ -186,7 +189,7 @@ def count_packets(path: str | Path) -> PacketCount:
                     damaged += packet.is_corrupt
                 stamp = packet.pts if packet.pts is not None else packet.dts
                 if stamp is not None and packet.time_base is not None:
-                    end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base) - start_s)
+                    end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
     except (av.error.FFmpegError, OSError) as error:
         broke = _reason(error)
-    return PacketCount(packets, discarded, damaged, end_s, broke)
+    return PacketCount(packets, discarded, damaged, end_s, missing, broke)

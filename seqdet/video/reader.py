@@ -79,7 +79,7 @@ def open_video(
                 f"{name}: the pattern matches {found}; a pattern names the pictures of one sequence"
             )
         path = matches[0]
-    if path.is_dir():
+    if _exists(path) and path.is_dir():
         return ImageReader(name, list_images(path), image_fps, max_pixels)
     _require_readable_file(path)
     if is_image_name(path):

@@ -6,7 +6,7 @@ final form (`finish`: index in front, source sound beside it), reopens it, count
 and only then renames it. An output that existed before is whole until that moment.
 
 Times: the output shows a frame at ``time_s - origin_s``. ``origin_s`` is 0 unless the first frame comes
-before 0 or after 30 s (the arbitrary clock of a transport stream): then it is the time of the first frame. The
+before 0 or after 30 s (the arbitrary clock of a transport stream): then it is the time of the first. The
 tick is 1/5760000 s, in which the common time bases (1/90000, 1/24000, 1/30000, 1/12800, 1/15360) are whole
 numbers, so that a variable frame rate stays exact in mp4 and mov; Matroska itself knows milliseconds only.
 
