@@ -51,8 +51,7 @@ class FrameCache:
         self._sequences.move_to_end(sequence.video)
         encoded, times = self._sequences[sequence.video]
         safe = np.minimum(indices, len(encoded) - 1)
-        pictures = [cv2.imdecode(encoded[i], cv2.IMREAD_COLOR)[..., ::-1] for i in safe]
-        return pictures, times[safe]
+        return [_decoded(encoded[i]) for i in safe], times[safe]
 
     def _load(self, sequence: Sequence) -> None:
         size_wh = Letterbox.fit(sequence.size_wh, self.fit_wh).scaled_wh
@@ -71,3 +70,10 @@ class FrameCache:
         while self.used_bytes > self.limit_bytes and len(self._sequences) > 1:
             _, (dropped, _) = self._sequences.popitem(last=False)
             self.used_bytes -= sum(data.nbytes for data in dropped)
+
+
+def _decoded(encoded: np.ndarray) -> np.ndarray:
+    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError("a frame in the cache cannot be decoded again; is the memory of this machine sound?")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -57,8 +56,8 @@ def is_inside(relative: str) -> bool:
 
 
 def is_plain_number(value: object) -> bool:
-    """True for a finite int or float that is not a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """True for an int or float below 1e15 in size that is not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def raise_problems(problems: list[str], heading: str) -> None:

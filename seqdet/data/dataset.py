@@ -319,11 +319,14 @@ def _entry_faults(entry: Any, classes: tuple[str, ...]) -> list[str]:
             isinstance(video, str) and is_inside(video),
             f"video: a path inside the data set is expected, got {video!r}",
         ),
-        (type(frames) is int and frames > 0, f"frames: a whole number above 0 is expected, got {frames!r}"),
+        (
+            type(frames) is int and 0 < frames < 2**31,
+            f"frames: a whole number above 0 is expected, got {frames!r}",
+        ),
         (
             isinstance(size, list)
             and len(size) == 2
-            and all(type(side) is int and side > 0 for side in size),
+            and all(type(side) is int and 0 < side < 2**31 for side in size),
             f"size_wh: [width, height] in pixels is expected, got {size!r}",
         ),
         (is_plain_number(fps) and fps > 0, f"fps: a number above 0 is expected, got {fps!r}"),  # type: ignore[operator]

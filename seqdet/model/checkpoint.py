@@ -109,7 +109,7 @@ def load_model(path: Path) -> tuple[Detector, ModelCard]:
             raise InputError(f"{path}: {key} holds numbers that are not finite")
     model.load_state_dict({key: tensors[key].to(value.dtype) for key, value in wanted.items()})
     card = ModelCard(config, classes, document.get("training", {}), document.get("metrics", {}))
-    return model.eval().to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
+    return model.eval().to(memory_format=torch.channels_last), card
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:

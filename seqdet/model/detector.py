@@ -41,6 +41,9 @@ class DetectorOutput(NamedTuple):
 class Detector(nn.Module):
     """The network of docs/model.md. Leaves get their parts; only ``build_detector`` reads the configuration."""
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     def __init__(
         self,
         encoder: Encoder,

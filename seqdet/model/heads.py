@@ -65,8 +65,8 @@ class Heads(nn.Module):
             parts[3].append(geometry[..., 5:7] * stride)
             parts[4].append(points)
             parts[5].append(points.new_full((len(points),), float(stride)))
-        joined = [torch.cat(part, dim=1) for part in parts[:4]]
-        return HeadOutput(*joined, torch.cat(parts[4]), torch.cat(parts[5]))
+        objectness, logits, boxes, motion = (torch.cat(part, dim=1) for part in parts[:4])
+        return HeadOutput(objectness, logits, boxes, motion, torch.cat(parts[4]), torch.cat(parts[5]))
 
 
 def cell_centres(height: int, width: int, stride: int, device: torch.device) -> Tensor:

@@ -105,7 +105,7 @@ class BottleneckConvLSTM(nn.Module):
         self.output = nn.Conv2d(2 * channels, channels, 1)
         self.peephole = nn.Parameter(torch.zeros(3, channels, 1, 1)) if peepholes else None
         with torch.no_grad():
-            self.gate_path[1].bias[channels : 2 * channels] = FORGET_BIAS  # type: ignore[index]
+            self.gate_path[1].get_parameter("bias")[channels : 2 * channels] = FORGET_BIAS
             self.output.weight.mul_(0.5)
 
     def initial_state(self, batch: int, height: int, width: int) -> CellState:

@@ -105,8 +105,8 @@ def detect_files(
     if not 0 < score < 1:
         raise UsageError(f"--score {score:g}: give a number between 0 and 1, such as 0.3")
     for name in names:
-        for target in [*save, *([out] if out is not None else [])]:
-            refuse_same_file(name, target)
+        for written in [*save, *([out] if out is not None else [])]:
+            refuse_same_file(name, written)
     outs = _output_names(names, out)
     if len({str(path) for path in outs}) < len([path for path in outs if path is not None]):
         raise UsageError(f"--out {out}: two sources have the same name; detect in them one by one")
