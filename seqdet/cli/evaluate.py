@@ -65,9 +65,10 @@ def as_text(figures: dict[str, Any]) -> str:
     names = [name for name, value in figures.items() if not isinstance(value, (dict, list, tuple))]
     rows = [[name, figures[name], *(control.get(name) for control in controls.values())] for name in names]
     parts = [table(["figure", "value", *controls], rows)]
-    classes: dict[str, dict[str, Any]] = figures.get("per_class") or {}
-    if classes:
-        columns = list(next(iter(classes.values())))
-        rows = [[name, *(values.get(column) for column in columns)] for name, values in classes.items()]
-        parts.append(table(["class", *columns], rows))
+    for key, title in (("per_class", "class"), ("by_size", "size")):
+        groups: dict[str, dict[str, Any]] = figures.get(key) or {}
+        if groups:
+            columns = list(next(iter(groups.values())))
+            rows = [[name, *(values.get(column) for column in columns)] for name, values in groups.items()]
+            parts.append(table([title, *columns], rows))
     return "\n\n".join(parts)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from seqdet.cli.common import json_ready, table
+from seqdet.cli.evaluate import as_text
 from seqdet.cli.progress import Progress, status
 
 
@@ -105,3 +106,22 @@ def test_table_aligns_numbers_to_the_right():
     text = table(["name", "n", "score"], [["sky.mp4", 3, 0.5], ["a", 12, None]])
     assert text.splitlines() == ["name      n  score", "sky.mp4   3  0.500", "a        12      -"]
     assert table(["name"], []) == "name"
+
+
+def test_figures_stand_beside_their_controls_and_above_the_classes():
+    figures = {
+        "map50": 0.5,
+        "hota": None,
+        "sequence_confusion": [[1, 0], [0, 1]],
+        "per_class": {"drone": {"ap50": 0.25, "truths": 3}, "bird": {"ap50": None, "truths": 0}},
+        "controls": {"memory_off": {"map50": 0.125}},
+    }
+    assert [line.split() for line in as_text(figures).splitlines()] == [
+        ["figure", "value", "memory_off"],
+        ["map50", "0.500", "0.125"],
+        ["hota", "-", "-"],
+        [],
+        ["class", "ap50", "truths"],
+        ["drone", "0.250", "3"],
+        ["bird", "-", "0"],
+    ]
