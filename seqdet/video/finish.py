@@ -6,6 +6,7 @@ Nothing is encoded again except sound whose codec the output format does not kno
 from __future__ import annotations
 
 import contextlib
+import errno
 import heapq
 import os
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ import av.packet
 import av.video.stream
 
 from seqdet.errors import InputError, OutputError
-from seqdet.video.probe import count_packets
+from seqdet.video.probe import count_packets, hide_password
 from seqdet.video.sound import Sound
 
 # Sound may go on this long after the last frame; beyond it belongs to frames that were not written.
 _SOUND_AFTER_LAST_FRAME_S = 1.0
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EROFS})
 
 
 def finish(
@@ -55,7 +57,14 @@ def finish(
     """
     whole = path.with_name(f".{path.name}.whole{path.suffix}")
     try:
-        warnings = _remux(partial, whole, end_s, frame_s, audio_from, origin_s)
+        try:
+            warnings = _remux(partial, whole, end_s, frame_s, audio_from, origin_s)
+        except (av.error.FFmpegError, ValueError) as error:
+            if audio_from is None or (isinstance(error, OSError) and error.errno in _DISK_ERRORS):
+                raise
+            # Rather a video without sound than none.
+            _remux(partial, whole, end_s, frame_s, None, origin_s)
+            warnings = [f"{hide_password(str(audio_from))}: its sound is left out ({error})"]
         counted = count_packets(whole)
         if counted.packets != frames or counted.broke:
             raise OutputError(

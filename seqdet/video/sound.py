@@ -16,6 +16,7 @@ from seqdet.video.probe import hide_password
 
 # mp4 and mov may hold more (PCM, Vorbis), which few players play there.
 _PLAYED_IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
+_AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 
 
 class Sound:
@@ -61,7 +62,9 @@ class Sound:
             self._copied_to = target.add_stream_from_template(self._track)
         else:
             self.warnings.append(f"{self._shown}: its {context.name} sound is converted to AAC")
-            self._encoder = target.add_stream("aac", rate=context.sample_rate, layout=context.layout.name)
+            layout = "mono" if context.layout.nb_channels == 1 else "stereo"
+            rate = context.sample_rate if context.sample_rate in _AAC_RATES else 48000
+            self._encoder = target.add_stream("aac", rate=rate, layout=layout)
 
     def packets(self, end_s: float) -> Iterator[tuple[float, int, Packet]]:
         """Packets for the target with their time in the target and 1 (the order beside pictures).

@@ -122,6 +122,8 @@ class VideoWriter:
         self._muxed = 0
         self._failed = self._closed = False
         _require_usable(self.path, size_wh, overwrite)
+        if not 0 <= crf <= 51:
+            raise UsageError(f"crf is 0 (lossless) to 51 (smallest), got {crf}")
         if audio_from is not None:
             refuse_same_file(audio_from, self.path)
         width, height = size_wh
@@ -299,11 +301,16 @@ class VideoWriter:
 def _require_usable(path: Path, size_wh: tuple[int, int], overwrite: bool) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: a video is written as {', '.join(SUFFIXES)}; give it one of these endings")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if path.exists() and not path.is_file():
+    try:
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: the folder {path.parent} does not exist; create it first")
+        exists, is_file = path.exists(), path.is_file()
+    except (OSError, ValueError) as error:  # the name is too long, or holds a null
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path}: cannot be written there ({reason})") from error
+    if exists and not is_file:
         raise UsageError(f"{path}: is not a file; choose another name")
-    if path.exists() and not overwrite:
+    if exists and not overwrite:
         raise UsageError(f"{path}: exists already; give --force to replace it, or another name")
     if min(size_wh) < 1 or max(size_wh) > 16384:
         raise UsageError(f"a video is 1 to 16384 pixels wide and high, got {size_wh[0]}x{size_wh[1]}")

@@ -10,6 +10,8 @@ import pytest
 
 VECTORS = Path(__file__).resolve().parents[2] / ".." / "shared" / "vectors"
 
+SOUND_HZ = 48000
+
 
 @pytest.fixture(scope="session")
 def vectors() -> Path:
@@ -50,7 +52,7 @@ def write_video(
         stream.codec_context.time_base = time_base
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        tone = container.add_stream(sound, rate=44100, layout="mono") if sound else None
+        tone = container.add_stream(sound, rate=SOUND_HZ, layout="mono") if sound else None
         for index, tick in enumerate(ticks):
             frame = av.VideoFrame.from_ndarray(scene(index, size_wh), "rgb24")
             frame.pts, frame.time_base = tick, time_base
@@ -62,11 +64,11 @@ def write_video(
 
 
 def _mux_tone(container, tone, seconds):
-    samples = np.sin(np.arange(int(seconds * 44100)) * 2 * np.pi * 440 / 44100)
+    samples = np.sin(np.arange(int(seconds * SOUND_HZ)) * 2 * np.pi * 440 / SOUND_HZ)
     frame = av.AudioFrame.from_ndarray((samples[None] * 20000).astype(np.int16), "s16", "mono")
-    frame.sample_rate, frame.pts, frame.time_base = 44100, 0, Fraction(1, 44100)
+    frame.sample_rate, frame.pts, frame.time_base = SOUND_HZ, 0, Fraction(1, SOUND_HZ)
     context = tone.codec_context  # open since the first mux
-    resampler = av.AudioResampler(context.format, context.layout, 44100, context.frame_size)
+    resampler = av.AudioResampler(context.format, context.layout, SOUND_HZ, context.frame_size)
     for part in [*resampler.resample(frame), *resampler.resample(None)]:
         container.mux(tone.encode(part))
     container.mux(tone.encode(None))
