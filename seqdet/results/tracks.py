@@ -14,8 +14,8 @@ The state is a value. ``associate`` takes it and gives a new one; nothing is kep
 
 Association takes the detections of high score first, and those of low score afterwards for the tracks that
 are left (Zhang et al., "ByteTrack", ECCV 2022). Objects of a dozen pixels jump by their own size between two
-frames, so that their boxes do not overlap at all: the cost therefore blends IoU with the distance of centres in
-units of the object's size.
+frames, so that their boxes do not overlap at all: the cost therefore blends IoU with the distance of centres
+in units of the object's size.
 """
 
 from __future__ import annotations
