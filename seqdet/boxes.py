@@ -34,8 +34,9 @@ def iou(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
     """(N, M) intersection over union of every pair, 0..1; two empty boxes give 0."""
     overlap = intersection(first_xyxy, second_xyxy)
     union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap, dtype=np.result_type(overlap, np.float32)),
-                     where=union > 0)
+    return np.divide(
+        overlap, union, out=np.zeros_like(overlap, dtype=np.result_type(overlap, np.float32)), where=union > 0
+    )
 
 
 def clip(boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
@@ -76,7 +77,9 @@ class Letterbox:
         """The largest picture of the source's shape inside the input."""
         scale = min(input_wh[0] / source_wh[0], input_wh[1] / source_wh[1])
         scaled = [max(1, round(side * scale)) for side in source_wh]
-        return cls(source_wh, input_wh, scale, ((input_wh[0] - scaled[0]) // 2, (input_wh[1] - scaled[1]) // 2))
+        return cls(
+            source_wh, input_wh, scale, ((input_wh[0] - scaled[0]) // 2, (input_wh[1] - scaled[1]) // 2)
+        )
 
     @property
     def scaled_wh(self) -> tuple[int, int]:
@@ -89,7 +92,9 @@ class Letterbox:
 
     def to_source(self, boxes_xyxy: np.ndarray) -> np.ndarray:
         """(N, 4) boxes in input pixels -> source pixels, cut to the source."""
-        return clip(((boxes_xyxy - np.tile(self.offset_xy, 2)) / self._factors).astype(np.float32), self.source_wh)
+        return clip(
+            ((boxes_xyxy - np.tile(self.offset_xy, 2)) / self._factors).astype(np.float32), self.source_wh
+        )
 
     @property
     def _factors(self) -> np.ndarray:

@@ -40,7 +40,9 @@ class Frame:
             f"a frame is (height, width, 3) uint8, got {self.rgb.shape} {self.rgb.dtype}",
         )
         _require(self.index >= 0, f"a frame index counts from 0, got {self.index}")
-        _require(bool(np.isfinite(self.time_s)), f"a frame time is a finite number of seconds, got {self.time_s}")
+        _require(
+            bool(np.isfinite(self.time_s)), f"a frame time is a finite number of seconds, got {self.time_s}"
+        )
 
     @property
     def size_wh(self) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""Batches for the training: what to show is planned (pure, exact to resume), then rendered (decoded, augmented).
+"""Batches for the training: what to show is planned (pure, exact to resume), then rendered and augmented.
 
-Legend: B clips, T frames, G objects. A batch's first slots are streams: each continues its video chunk after chunk
-with one augmentation draw for the whole stream, so that the memory's state can be carried (RVT, CVPR 2023); the
-other slots are random windows that begin from nothing.
+Legend: B clips, T frames, G objects. A batch's first slots are streams: each continues its video chunk after
+chunk with one augmentation draw for the whole stream, so that the memory's state can be carried (RVT, CVPR
+2023); the other slots are random windows that begin from nothing.
 """
 
 from __future__ import annotations
@@ -139,9 +139,13 @@ class ClipRenderer:
     """Turns plans into batches: reads frames and labels, pastes, augments. Holds caches, no other state."""
 
     def __init__(
-        self, dataset: Dataset, sequences: tuple[Sequence, ...], input_wh: tuple[int, int], cache_bytes: int,
+        self,
+        dataset: Dataset,
+        sequences: tuple[Sequence, ...],
+        input_wh: tuple[int, int],
+        cache_bytes: int,
         render_scene: RenderScene | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.dataset = dataset
         self.sequences = sequences
         self.input_wh = input_wh
@@ -173,7 +177,7 @@ class ClipRenderer:
     def _clip(
         self, plan: ClipPlan, shape: BatchShape
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-        """Frames (T, H, W, 3), times (T,), boxes (T, G, 4), classes (T, G), present (T, G), class of the clip."""
+        """Frames (T, H, W, 3), times (T,), boxes (T, G, 4), classes and present (T, G), class of the clip."""
         rng = np.random.default_rng(plan.seed)
         noise = np.random.default_rng([plan.seed, plan.chunk])
         if plan.sequence < 0:
@@ -212,10 +216,15 @@ class ClipRenderer:
         return frames, np.arange(shape.frames) * plan.stride / 30, boxes, classes, present, class_id
 
     def _paste(
-        self, plan: ClipPlan, shape: BatchShape, frames: np.ndarray, boxes: np.ndarray, classes: np.ndarray,
+        self,
+        plan: ClipPlan,
+        shape: BatchShape,
+        frames: np.ndarray,
+        boxes: np.ndarray,
+        classes: np.ndarray,
         present: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:  # fmt: skip
-        """Paste the donor's track with the most frames; also returns its class, -1 when nothing was pasted."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """Paste the donor's longest track; also returns its class, -1 when nothing was pasted."""
         indices = plan.donor_start + plan.stride * np.arange(shape.frames)
         pictures, _ = self.cache.frames(self.sequences[plan.donor], indices)
         source_wh = (pictures[0].shape[1], pictures[0].shape[0])
@@ -251,7 +260,7 @@ class ClipRenderer:
 
 
 def _by_track(truth: list[Targets], geometry: ClipGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """T truths -> boxes (T, G, 4) float32 in input pixels, classes (T, G), present (T, G); one column a track."""
+    """T truths -> boxes (T, G, 4) float32 in input pixels, classes and present (T, G); one column a track."""
     ids = np.unique(np.concatenate([targets.track_ids for targets in truth]))
     boxes = np.zeros((len(truth), len(ids), 4), np.float32)
     classes = np.full((len(truth), len(ids)), -1, np.int64)
@@ -266,7 +275,7 @@ def _by_track(truth: list[Targets], geometry: ClipGeometry) -> tuple[np.ndarray,
 
 
 def _corrupt(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A burst that one frame cannot see through: strong noise or a fade towards the mean, for up to T / 3 frames."""
+    """A burst that one frame cannot see through: noise or a fade towards the mean, for up to T / 3 frames."""
     length = int(rng.integers(1, max(2, len(frames) // 3 + 1)))
     start = int(rng.integers(1, max(2, len(frames) - length)))
     frames = frames.copy()
@@ -280,9 +289,13 @@ def _corrupt(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def batches(
-    renderer: ClipRenderer, sampler: Sampler, shape: BatchShape, seed: int, first_step: int,
+    renderer: ClipRenderer,
+    sampler: Sampler,
+    shape: BatchShape,
+    seed: int,
+    first_step: int,
     previous: tuple[ClipPlan, ...],
-) -> Iterator[tuple[tuple[ClipPlan, ...], ClipBatch]]:  # fmt: skip
+) -> Iterator[tuple[tuple[ClipPlan, ...], ClipBatch]]:
     """Endless batches from ``first_step`` on, each with its plan; step s of a seed is always the same batch.
 
     Args:

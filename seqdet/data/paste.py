@@ -1,7 +1,7 @@
 """Whole tracks of one recording pasted into another: the object moves on, the scene around it changes.
 
-A network that sees few recordings learns the class from the scene; an object that turns up in other scenes, and
-under another camera, takes that way out. Object pixels keep their contrast to what was around them:
+A network that sees few recordings learns the class from the scene; an object that turns up in other scenes,
+and under another camera, takes that way out. Object pixels keep their contrast to what was around them:
 
     pasted = (1 - alpha) * target + alpha * (crop - crop's surroundings + target's surroundings)
 
@@ -20,9 +20,13 @@ GROW = 1.5
 
 
 def paste_track(
-    frames: np.ndarray, donor: list[np.ndarray], donor_boxes_xyxy_px: np.ndarray, present: np.ndarray,
-    occupied_xyxy_px: np.ndarray, rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    frames: np.ndarray,
+    donor: list[np.ndarray],
+    donor_boxes_xyxy_px: np.ndarray,
+    present: np.ndarray,
+    occupied_xyxy_px: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
     """Paste one track into a clip, in place.
 
     Args:
@@ -68,7 +72,7 @@ def paste_track(
 def _paste_one(
     target: np.ndarray, donor: np.ndarray, source: np.ndarray, place: np.ndarray, scale: float
 ) -> bool:
-    """Paste the object at box ``source`` of ``donor`` so that it lies at ``place``; False when mostly outside."""
+    """Paste the object at box ``source`` of ``donor`` at ``place``; False when that is mostly outside."""
     height, width = target.shape[:2]
     inside = clip(place[None], (width, height))
     if area(inside)[0] < 0.5 * area(place[None])[0]:

@@ -1,7 +1,7 @@
 """Pictures into the network's input, and back: preprocessing and clip-consistent augmentation.
 
-Legend: T frames of one clip, N boxes. Geometry is one matrix for all frames of a clip; so is every photometric
-draw, except noise, which is new in every frame as a sensor's is.
+Legend: T frames of one clip, N boxes. Geometry is one matrix for all frames of a clip, and so is every
+photometric draw, except noise, which is new in every frame as a sensor's is.
 """
 
 from __future__ import annotations
@@ -103,9 +103,13 @@ class ClipGeometry:
         centred = matrix.copy()
         centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
         return cv2.warpAffine(
-            rgb, centred, self.input_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
+            rgb,
+            centred,
+            self.input_wh,
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
             borderValue=(PAD_VALUE,) * 3,
-        )  # fmt: skip
+        )
 
     def map_boxes(self, boxes_xyxy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes after the map, cut to the picture.
@@ -117,9 +121,8 @@ class ClipGeometry:
         corners = np.stack([np.stack([x1, x2, x2, x1], 1), np.stack([y1, y1, y2, y2], 1)], 1)
         mapped = np.einsum("ij,njk->nik", self.matrix[:, :2], corners) + self.matrix[:, 2:]
         whole = np.concatenate([mapped.min(axis=2), mapped.max(axis=2)], axis=1)
-        if (
-            abs(self.matrix[0, 1]) > 1e-9
-        ):  # the box of a turned box is too large: keep the area of the scaled one
+        # The box around a turned box is too large: keep the area of the scaled one.
+        if abs(self.matrix[0, 1]) > 1e-9:
             centre, sides = (whole[:, :2] + whole[:, 2:]) / 2, whole[:, 2:] - whole[:, :2]
             wanted = area(boxes_xyxy_px.astype(float)) * abs(np.linalg.det(self.matrix[:, :2]))
             factor = np.sqrt(wanted / np.maximum(sides.prod(axis=1), 1e-9))[:, None]
@@ -148,7 +151,7 @@ def _photometric() -> albumentations.Compose:
 
 
 def photometric(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random contrast, brightness, gamma, inversion, colour loss, blur, compression and noise, drawn once a clip.
+    """Random contrast, brightness, gamma, inversion, colour loss, blur, compression, noise: one draw a clip.
 
     Args:
         frames: (T, H, W, 3) uint8.

@@ -6,8 +6,8 @@ Legend: N pictures, P cells, G objects (padded), k cells an object.
     target    = alignment / max alignment * max overlap  what their objectness should become
 
 The overlap is the mean of IoU and of the normalised Gaussian Wasserstein distance (Wang et al., 2021,
-arXiv:2110.13389): for an object of a dozen pixels IoU alone is brittle. Early in the training, when boxes mean
-nothing yet, a centre prior takes the place of the overlap.
+arXiv:2110.13389): for an object of a dozen pixels IoU alone is brittle. Early in the training, when boxes
+mean nothing yet, a centre prior takes the place of the overlap.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ class PaddedTargets(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """Attributes:
-    objects: (N, P) int64 index of the object that a cell answers for, -1 for background.
-    quality: (N, P) float32 in 0..1, target of the objectness; 0 for background.
+    """What each cell answers for.
+
+    Attributes:
+        objects: (N, P) int64 index of the object that a cell answers for, -1 for background.
+        quality: (N, P) float32 in 0..1, target of the objectness; 0 for background.
     """
 
     objects: Tensor
@@ -49,7 +51,15 @@ class Assignment(NamedTuple):
 
 
 def pairwise_overlap(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU, and the mean of IoU and normalised Wasserstein similarity, of (N, P, 4) with (N, G, 4): both (N, P, G)."""
+    """IoU, and its mean with the normalised Wasserstein similarity.
+
+    Args:
+        boxes_xyxy: (N, P, 4).
+        targets_xyxy: (N, G, 4).
+
+    Returns:
+        Both (N, P, G).
+    """
     first, second = boxes_xyxy[:, :, None], targets_xyxy[:, None]
     sides = (
         torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])

@@ -46,9 +46,12 @@ class ModelCard:
     metrics: dict[str, Any] = field(default_factory=dict)
     preprocessing: dict[str, Any] = field(
         default_factory=lambda: {
-            "colour": "RGB", "fit": "letterbox", "pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD,
+            "colour": "RGB",
+            "fit": "letterbox",
+            "pixel_mean": PIXEL_MEAN,
+            "pixel_std": PIXEL_STD,
         }
-    )  # fmt: skip
+    )
 
 
 def save_model(path: Path, model: Detector, card: ModelCard, dtype: torch.dtype = torch.float16) -> None:
@@ -83,8 +86,8 @@ def load_model(path: Path) -> tuple[Detector, ModelCard]:
         )
     if document.get("version") != VERSION:
         raise InputError(
-            f"{path}: a model of format version {document.get('version')}; this seqdet reads version {VERSION}. "
-            "Install the seqdet that wrote it, or train again"
+            f"{path}: a model of format version {document.get('version')}; "
+            f"this seqdet reads version {VERSION}. Install the seqdet that wrote it, or train again"
         )
     try:
         config = ModelConfig(**document["config"])
@@ -145,7 +148,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         start = file.read(8)
     if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise InputError(
-            f"{path}: a pickled checkpoint. Loading it could run code, so seqdet does not; it reads .safetensors"
+            f"{path}: a pickled checkpoint. Loading it could run code, so seqdet does not; "
+            "it reads .safetensors"
         )
     if len(start) < 8 or int.from_bytes(start, "little") > MAX_HEADER_BYTES:
         raise InputError(f"{path}: not a .safetensors file, or a damaged one")

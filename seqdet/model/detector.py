@@ -1,7 +1,7 @@
 """The detector: encoder, neck, map memory, heads, clip memory and track memory, composed.
 
-Legend: B sequences, T frames, N pictures (B*T), C channels, H W input pixels, L levels, K classes, P cells of all
-levels, R track rows, S state width.
+Legend: B sequences, T frames, N pictures (B*T), C channels, H W input pixels, L levels, K classes, P cells of
+all levels, R track rows, S state width.
 
 State is an argument and a result; a clip at once equals frame by frame.
 """
@@ -39,7 +39,7 @@ class DetectorOutput(NamedTuple):
 
 
 class Detector(nn.Module):
-    """The network of docs/model.md. Leaves get their parts; only ``build_detector`` reads the configuration."""
+    """The network of docs/model.md: it gets its parts; only ``build_detector`` reads the configuration."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -89,8 +89,8 @@ class Detector(nn.Module):
             state: what is remembered of the frames before; None for nothing.
 
         Returns:
-            The output, and the state after the last frame (its track rows are passed on untouched: ``track_step``
-            advances them once boxes are associated).
+            The output, and the state after the last frame (its track rows are passed on untouched:
+            ``track_step`` advances them once boxes are associated).
         """
         batch, time, _, height, width = frames.shape
         if state is None:

@@ -6,11 +6,12 @@
     c_t = f_t * c_{t-1} + i_t * tanh(W_xc x_t + W_hc h_{t-1} + b_c)
     h_t = o_t * tanh(c_t)
 
-Gates are stored in the order i, f, g, o of ``torch.nn.LSTM`` (g is the tanh term), peepholes in the order i, f, o.
+Gates are stored in the order i, f, g, o of ``torch.nn.LSTM`` (g is the tanh term), peepholes in the order
+i, f, o.
 
 Legend: B sequences, T frames, I input width, S state width, C channels, H W cells of a map.
 State is an argument and a result, never an attribute: cells are functions (x, state) -> (y, state).
-The peepholes (Gers and Schmidhuber, 2000) multiply element by element; on maps they have one weight a channel.
+The peepholes (Gers and Schmidhuber, 2000) multiply element by element; on maps they have a weight a channel.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FORGET_BIAS = 1.0
 
 
 class CellState(NamedTuple):
-    """What a cell remembers: ``hidden`` and ``cell`` of equal shape, (B, S) for vectors, (B, C, H, W) for maps."""
+    """What a cell remembers: ``hidden`` and ``cell``, both (B, S) for vectors, (B, C, H, W) for maps."""
 
     hidden: Tensor
     cell: Tensor
@@ -41,9 +42,10 @@ def gates(pre: Tensor, cell: Tensor, peephole: Tensor | None) -> CellState:
     Returns:
         The new state, float32 whatever the precision of ``pre``: the cell is a sum over the whole past.
     """
-    i, f, g, o = pre.to(cell.dtype).chunk(4, dim=1)
-    if peephole is not None:
+    i, f, g, o = pre.chunk(4, dim=1)
+    if peephole is not None:  # the sums are promoted to the precision of the cell
         i, f, o = i + peephole[0] * cell, f + peephole[1] * cell, o + peephole[2] * cell
+    i, f, g, o = (gate.to(cell.dtype) for gate in (i, f, g, o))
     new_cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
     return CellState(torch.sigmoid(o) * torch.tanh(new_cell), new_cell)
 
@@ -117,16 +119,15 @@ class BottleneckConvLSTM(nn.Module):
         """x (B, T, C, H, W), state (B, C, H, W) -> y (B, T, C, H, W), last state."""
         batch, frames = x.shape[:2]
         from_input = self.input_path(x.flatten(0, 1)).unflatten(0, (batch, frames))
-        hidden, bottleneck = [], []
+        from_hidden, from_bottleneck = self.output.weight.split(self.channels, dim=1)
+        refined = []
         for t in range(frames):
             b = nn.functional.hardswish(from_input[:, t] + self.hidden_path(state.hidden))
             state = gates(self.gate_path(b), state.cell, self.peephole)
-            hidden.append(state.hidden)
-            bottleneck.append(b)
-        memory = torch.cat(
-            [torch.stack(hidden, 1).to(x.dtype), torch.stack(bottleneck, 1).to(x.dtype)], dim=2
-        )
-        return x + self.output(memory.flatten(0, 1)).unflatten(0, (batch, frames)), state
+            # W [h; b] in two parts, which saves joining the maps.
+            memory = nn.functional.conv2d(state.hidden, from_hidden, self.output.bias)
+            refined.append(x[:, t] + memory + nn.functional.conv2d(b, from_bottleneck))
+        return torch.stack(refined, dim=1), state
 
 
 def _depthwise_separable(inputs: int, outputs: int, bias: bool) -> nn.Sequential:

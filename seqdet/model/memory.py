@@ -1,7 +1,7 @@
-"""The three memories: of the maps (where), of the sequence (what is this clip), of each track (what is this object).
+"""The three memories: of the maps (where), of the sequence (what is this clip), of each track (what is it).
 
-Legend: B sequences, T frames, N pictures (B*T), C channels, H W cells, L levels, K classes, P cells of all levels,
-R track rows, S state width.
+Legend: B sequences, T frames, N pictures (B*T), C channels, H W cells, L levels, K classes, P cells of all
+levels, R track rows, S state width.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class MapMemory(nn.Module):
 class ClipMemory(nn.Module):
     """Names the sequence: what the detector looks at, pooled, through a peephole LSTM.
 
-    The embedding of a frame is pooled over all cells with softmax(objectness) as weights, so that the class is read
-    off the objects and not off the scene; with it go the class logits there, their motion and the best objectness.
+    The embedding of a frame is pooled over all cells with softmax(objectness) as weights, so that the class
+    is read off the objects and not off the scene; with it go the class logits there, their motion and the
+    best objectness.
     """
 
     def __init__(self, channels: int, classes: int, width: int, peepholes: bool) -> None:
@@ -71,8 +72,11 @@ class ClipMemory(nn.Module):
     def pool(self, maps: list[Tensor], heads: HeadOutput) -> Tensor:
         """L maps (N, C, H, W) and the heads -> (N, C + K + 3) embedding; no gradient into the heads."""
         weights = heads.objectness.detach().softmax(dim=1).unsqueeze(1)
-        cells = torch.cat([feature.flatten(2).float() for feature in maps], dim=2)
-        embedding = (weights @ cells.transpose(1, 2)).squeeze(1)
+        cells = [feature.shape[-2] * feature.shape[-1] for feature in maps]
+        embedding = torch.zeros(1, device=weights.device)
+        for feature, of_level in zip(maps, weights.split(cells, dim=2), strict=True):
+            pooled = of_level.to(feature.dtype) @ feature.flatten(2).transpose(1, 2)
+            embedding = embedding + pooled.squeeze(1).float()
         rest = torch.cat([heads.class_logits, heads.motion / heads.strides[:, None]], dim=2).detach()
         best = heads.objectness.detach().amax(dim=1, keepdim=True)
         return torch.cat([embedding, (weights @ rest).squeeze(1), best / 4], dim=1)

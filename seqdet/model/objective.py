@@ -12,14 +12,20 @@ from seqdet.model.detector import Detector, DetectorOutput
 from seqdet.model.losses import ClipTruth, clip_class_loss, detection_losses, track_class_loss
 from seqdet.model.memory import box_features
 
-# Boxes at test time are not the truth: the track memory learns on boxes that are off by this part of their sides.
+# Boxes at test time are not the truth: the track memory learns on boxes that are off by this part of a side.
 BOX_JITTER = 0.12
 
 
 def objective(
-    model: Detector, output: DetectorOutput, truth: ClipTruth, time_s: Tensor, age: Tensor, centre_prior: float,
-    label_smoothing: float, weights: dict[str, float],
-) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+    model: Detector,
+    output: DetectorOutput,
+    truth: ClipTruth,
+    time_s: Tensor,
+    age: Tensor,
+    centre_prior: float,
+    label_smoothing: float,
+    weights: dict[str, float],
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of all losses, and each term before its weight.
 
     Args:
@@ -42,7 +48,7 @@ def objective(
 
 
 def true_track_logits(model: Detector, output: DetectorOutput, truth: ClipTruth, time_s: Tensor) -> Tensor:
-    """Class logits (B, T, G, K) of the track memory when it is shown the (jittered) true boxes from a zero state."""
+    """Class logits (B, T, G, K) of the track memory, shown the (jittered) true boxes from a zero state."""
     boxes = jittered(truth.boxes_xyxy)
     batch, frames, objects = truth.present.shape
     features = box_features(output.maps, model.levels, boxes.flatten(0, 1)).unflatten(0, (batch, frames))

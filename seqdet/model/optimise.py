@@ -12,7 +12,7 @@ from seqdet.model.detector import Detector
 
 
 def parameter_groups(model: Detector, weight_decay: float) -> list[dict[str, object]]:
-    """Groups for AdamW, each with a ``role``: encoder or rest, decayed or not (norms, biases, peepholes, scales)."""
+    """Groups for AdamW, each with a ``role``, encoder or rest; norms, biases and peepholes do not decay."""
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

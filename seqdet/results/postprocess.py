@@ -1,4 +1,6 @@
-"""From raw predictions of one picture to detections in pixels of the source: the one place that undoes ``preprocess``.
+"""From raw predictions of one picture to detections in pixels of the source.
+
+This is the one place that undoes ``preprocess``.
 
 Legend: P cells, K classes, N kept boxes, S width of box features.
 """
@@ -21,8 +23,8 @@ class PostprocessOptions:
 
     Attributes:
         min_score: smallest objectness, 0..1.
-        iou_threshold: of two boxes that overlap more, the better one stays (whatever their class: one object has
-            one class).
+        iou_threshold: of two boxes that overlap more, the better one stays (whatever their class: one object
+            has one class).
         max_detections: in a picture.
     """
 
@@ -87,7 +89,8 @@ def to_source(detections: Detections, geometry: Letterbox) -> tuple[Detections, 
     """The same detections in pixels of the source.
 
     Returns:
-        The detections without those that lie in the border outside of the source, and (N,) bool: which stayed.
+        The detections without those that lie in the border outside of the source, and (N,) bool: which
+        stayed.
     """
     boxes = geometry.to_source(detections.boxes_xyxy_px)
     inside = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) > 0.5

@@ -79,10 +79,17 @@ class DetectReport:
 
 
 def detect_files(
-    sources: Sequence[str], *, out: Path | None = None, save: Sequence[Path] = (), model: str | Path = "airspace",
-    device: str = "auto", score: float = 0.3, max_frames: int | None = None, force: bool = False,
+    sources: Sequence[str],
+    *,
+    out: Path | None = None,
+    save: Sequence[Path] = (),
+    model: str | Path = "airspace",
+    device: str = "auto",
+    score: float = 0.3,
+    max_frames: int | None = None,
+    force: bool = False,
     progress: Progress | None = None,
-) -> DetectReport:  # fmt: skip
+) -> DetectReport:
     """Detect in sources and write what was found.
 
     Args:
@@ -147,9 +154,14 @@ def _output_names(names: Sequence[str], out: Path | None) -> list[Path | None]:
 
 
 def _detect_one(
-    name: str, out: Path | None, sinks: Sequence[Sink], model: Model, max_frames: int | None, force: bool,
+    name: str,
+    out: Path | None,
+    sinks: Sequence[Sink],
+    model: Model,
+    max_frames: int | None,
+    force: bool,
     progress: Progress | None,
-) -> SourceReport:  # fmt: skip
+) -> SourceReport:
     started = time.perf_counter()
     with ExitStack() as stack:
         reader = stack.enter_context(open_video(name))

@@ -30,8 +30,8 @@ from seqdet.video.prefetch import prefetch
 from seqdet.video.reader import open_video
 
 Progress = Callable[[str, int, int | None], None]
-# Average precision ranks everything that might be an object; the figures of a user's view (F1, tracks, flicker)
-# take what ``detect`` would show.
+# Average precision ranks everything that might be an object; the figures of a user's view (F1, tracks,
+# flicker) take what ``detect`` would show.
 RANKED_SCORE = 0.01
 SHOWN_SCORE = 0.3
 # A box is ranked under every class that has at least this much of its score, as COCO's evaluations do.
@@ -58,10 +58,18 @@ class Measured(NamedTuple):
 
 
 def evaluate(
-    data: Path, *, model: str | Path = "airspace", split: str = "val", where: dict[str, str] | None = None,
-    limit: int | None = None, out: Path | None = None, device: str = "auto", force: bool = False,
-    controls: bool = True, progress: Progress | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    data: Path,
+    *,
+    model: str | Path = "airspace",
+    split: str = "val",
+    where: dict[str, str] | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    force: bool = False,
+    controls: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Measure a model on a split of a data set.
 
     Args:
@@ -118,9 +126,15 @@ def evenly(sequences: Sequence[Recorded], limit: int | None) -> tuple[Recorded, 
 
 
 def measure(
-    model: Model, dataset: Dataset, sequences: Sequence[Recorded], *, max_frames: int | None = None,
-    shuffle_seed: int | None = None, label: str = "", progress: Progress | None = None,
-) -> Measured:  # fmt: skip
+    model: Model,
+    dataset: Dataset,
+    sequences: Sequence[Recorded],
+    *,
+    max_frames: int | None = None,
+    shuffle_seed: int | None = None,
+    label: str = "",
+    progress: Progress | None = None,
+) -> Measured:
     """Run a model over clips.
 
     Args:

@@ -1,4 +1,4 @@
-"""A model at work on a stream: frames in, results and the next state out. Everything that it remembers is a value.
+"""A model at work on a stream: frames in, results and the next state out. All that it remembers is a value.
 
 preprocess -> detector -> postprocess -> association -> track memory -> labels
 
@@ -10,7 +10,7 @@ preprocess -> detector -> postprocess -> association -> track memory -> labels
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,8 +74,8 @@ class StreamOptions:
     """
 
     min_score: float = 0.3
-    postprocess: PostprocessOptions = PostprocessOptions()
-    tracks: TrackOptions = TrackOptions()
+    postprocess: PostprocessOptions = field(default_factory=PostprocessOptions)
+    tracks: TrackOptions = field(default_factory=TrackOptions)
     memory: bool = True
 
 
@@ -119,8 +119,8 @@ class Model:
             time_s: presentation time in seconds; frames at 30 a second are assumed without it.
 
         Returns:
-            What was found, in pixels of the frame, and the next state. ``state`` itself is not changed: from one
-            state several futures can be tried.
+            What was found, in pixels of the frame, and the next state. ``state`` itself is not changed: from
+            one state several futures can be tried.
         """
         seconds = state.frames / NOMINAL_FPS if time_s is None else time_s
         results, state = self.advance([Frame(frame_rgb, state.frames, seconds)], state)
@@ -145,7 +145,7 @@ class Model:
             yield from self.results(source)
 
     def results(self, frames: Iterable[Frame], frames_at_once: int = FRAMES_AT_ONCE) -> Iterator[FrameResult]:
-        """Results of an iterable of frames, from nothing remembered; ``frames_at_once`` changes the speed only."""
+        """Results of frames, from nothing remembered; ``frames_at_once`` changes only the speed."""
         for result, _ in self.results_and_states(frames, frames_at_once):
             yield result
 
@@ -202,9 +202,14 @@ class Model:
         return results, StreamState(detector_state, tracks, state.frames + len(frames), evidence)
 
     def _follow(
-        self, found: Detections, geometry: Letterbox, maps: list[Tensor], tracks: TrackState, rows: CellState,
+        self,
+        found: Detections,
+        geometry: Letterbox,
+        maps: list[Tensor],
+        tracks: TrackState,
+        rows: CellState,
         frame: Frame,
-    ) -> tuple[Detections, TrackState, CellState]:  # fmt: skip
+    ) -> tuple[Detections, TrackState, CellState]:
         """Associate the detections of one frame, show each track its object, and label them."""
         boxes_input = found.boxes_xyxy_px
         source, inside = to_source(found, geometry)

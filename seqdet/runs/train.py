@@ -35,13 +35,20 @@ SYNTHETIC_FRAMES = 48
 
 
 def train(
-    data: Path | None, *, config: Config | None = None, out: Path | None = None, resume: Path | None = None,
-    device: str = "auto", force: bool = False, progress: Progress | None = None, tell: Tell | None = None,
-) -> TrainReport:  # fmt: skip
+    data: Path | None,
+    *,
+    config: Config | None = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    device: str = "auto",
+    force: bool = False,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+) -> TrainReport:
     """Train a detector.
 
     Args:
-        data: folder of a data set; None renders the small built-in task and trains on that, in minutes on a CPU.
+        data: folder of a data set; None renders the small built-in task and trains on that, in minutes.
         config: what can be chosen; None takes the run's own when resuming, the built-in task's without data,
             and the defaults otherwise.
         out: folder of the run; made up from the date when None.
@@ -69,9 +76,13 @@ def train(
         data = run.with_name(run.name + "-data")
         config = config or built_in_config()
         synth(
-            data, task="discs", sequences=SYNTHETIC_SEQUENCES, frames=SYNTHETIC_FRAMES, seed=config.train.seed,
+            data,
+            task="discs",
+            sequences=SYNTHETIC_SEQUENCES,
+            frames=SYNTHETIC_FRAMES,
+            seed=config.train.seed,
             force=True,
-        )  # fmt: skip
+        )
     config = config or Config()
     dataset = load_dataset(data)
 
@@ -85,9 +96,15 @@ def train(
             progress(f"training, {line['stage']} (loss {line['loss']:.2f})", line["step"], whole)
 
     return fit(
-        data, config, run, resume=resume is not None, device=device, validate=_validation(dataset, config, device),
-        render_scene=_scene_renderer(dataset, config), tell=say,
-    )  # fmt: skip
+        data,
+        config,
+        run,
+        resume=resume is not None,
+        device=device,
+        validate=_validation(dataset, config, device),
+        render_scene=_scene_renderer(dataset, config),
+        tell=say,
+    )
 
 
 def built_in_config() -> Config:
@@ -100,10 +117,15 @@ def built_in_config() -> Config:
         model=ModelConfig(levels=(4, 8), channels=32, clip_width=64, input_size_wh=(96, 96)),
         data=DataConfig(cache_gib=1.0),
         train=TrainConfig(
-            steps=700, max_minutes=3.5, warmup_steps=40, ema_decay=0.99, evaluate_every_share=0.5, evaluate_clips=12,
+            steps=700,
+            max_minutes=3.5,
+            warmup_steps=40,
+            ema_decay=0.99,
+            evaluate_every_share=0.5,
+            evaluate_clips=12,
             stages=(clips, anneal),
         ),
-    )  # fmt: skip
+    )
 
 
 def _data_of(run: Path) -> Path:
@@ -114,7 +136,7 @@ def _data_of(run: Path) -> Path:
 
 
 def _validation(dataset: Dataset, config: Config, device: str) -> Validate | None:
-    """Figures of a model on a few clips of the validation split, or None when there is nothing to validate on."""
+    """Figures of a model on a few clips of the validation split, or None where there is none."""
     clips = dataset.where(**config.data.where).split(config.data.validation_split)
     chosen = evenly(clips, config.train.evaluate_clips)
     if not chosen or not config.train.evaluate_clips:

@@ -1,7 +1,8 @@
 """The training loop, in time order: batches, steps, evaluations, checkpoints.
 
-``RUN/`` holds config.yaml (all of it), data.txt (where the data set was), log.jsonl (a line every few steps and every evaluation), last.safetensors and
-best.safetensors (averaged weights, ready for ``detect --model``), state.safetensors (to resume exactly).
+``RUN/`` holds config.yaml (all of it), data.txt (where the data set was), log.jsonl (a line every few steps
+and every evaluation), last.safetensors and best.safetensors (averaged weights, ready for ``detect --model``),
+state.safetensors (to resume exactly).
 """
 
 from __future__ import annotations
@@ -61,10 +62,17 @@ class TrainReport:
 
 
 def fit(
-    data: Path, config: Config, out: Path, *, resume: bool = False, device: str = "auto",
-    initial: Detector | None = None, validate: Validate | None = None, render_scene: RenderScene | None = None,
+    data: Path,
+    config: Config,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    initial: Detector | None = None,
+    validate: Validate | None = None,
+    render_scene: RenderScene | None = None,
     tell: Tell | None = None,
-) -> TrainReport:  # fmt: skip
+) -> TrainReport:
     """Train a detector on a data set that is on disk.
 
     Args:
@@ -152,7 +160,8 @@ class Run:
             return
         if self.out.exists() and any(self.out.iterdir()):
             raise UsageError(
-                f"{self.out} is not empty. Continue that run with --resume {self.out}, or choose another --out"
+                f"{self.out} is not empty. Continue that run with --resume {self.out}, or choose another "
+                "--out"
             )
         self.out.mkdir(parents=True, exist_ok=True)
         document = self.config.model_dump(mode="json")
@@ -208,9 +217,15 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.amp):
             output, state = self.model(frames, self._carry(age, (frames.shape[-1], frames.shape[-2])))
         loss, terms = objective(
-            self.model, output, truth, torch.from_numpy(batch.time_s).to(self.device), age,
-            max(0.0, 1 - progress / 0.05), settings.label_smoothing, {str(name): weight for name, weight in settings.loss_weights.items()},
-        )  # fmt: skip
+            self.model,
+            output,
+            truth,
+            torch.from_numpy(batch.time_s).to(self.device),
+            age,
+            max(0.0, 1 - progress / 0.05),
+            settings.label_smoothing,
+            {str(name): weight for name, weight in settings.loss_weights.items()},
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
@@ -243,10 +258,14 @@ class Run:
         """A line of the log."""
         minutes = self.position.elapsed_s / 60
         return {
-            "kind": "step", "step": self.position.step, "stage": stage.name, "progress": round(progress, 4),
-            "minutes": round(minutes, 3), "learning_rate": self.optimizer.param_groups[-1]["lr"],
+            "kind": "step",
+            "step": self.position.step,
+            "stage": stage.name,
+            "progress": round(progress, 4),
+            "minutes": round(minutes, 3),
+            "learning_rate": self.optimizer.param_groups[-1]["lr"],
             **{name: round(value, 5) for name, value in terms.items()},
-        }  # fmt: skip
+        }
 
     def evaluation_is_due(self, progress: float) -> bool:
         """True when the next evaluation's moment has passed, and at the end."""
@@ -267,19 +286,29 @@ class Run:
     def card(self) -> ModelCard:
         """The description that goes with the weights."""
         training = {
-            "data": self.dataset.root.name, "notes": list(self.dataset.notes), "split": self.config.data.split, "where": self.config.data.where,
-            "steps": self.position.step, "minutes": round(self.position.elapsed_s / 60, 1),
-            "seed": self.config.train.seed, "device": str(self.device),
-        }  # fmt: skip
+            "data": self.dataset.root.name,
+            "notes": list(self.dataset.notes),
+            "split": self.config.data.split,
+            "where": self.config.data.where,
+            "steps": self.position.step,
+            "minutes": round(self.position.elapsed_s / 60, 1),
+            "seed": self.config.train.seed,
+            "device": str(self.device),
+        }
         return ModelCard(self.config.model, self.dataset.classes, training, self.metrics)
 
     def save(self) -> None:
         """Write the last weights and the state to resume from."""
         save_model(self.out / "last.safetensors", self.average.model, self.card())
         save_state(
-            self.out / "state.safetensors", self.position, self.model, self.average, self.optimizer, self.carried,
+            self.out / "state.safetensors",
+            self.position,
+            self.model,
+            self.average,
+            self.optimizer,
+            self.carried,
             self.config.model_dump(mode="json"),
-        )  # fmt: skip
+        )
 
     def report(self) -> TrainReport:
         """What it gave."""

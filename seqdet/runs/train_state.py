@@ -44,9 +44,14 @@ class Position:
 
 
 def save_state(
-    path: Path, position: Position, model: Detector, average: WeightAverage, optimizer: torch.optim.Optimizer,
-    carried: DetectorState | None, config: dict[str, Any],
-) -> None:  # fmt: skip
+    path: Path,
+    position: Position,
+    model: Detector,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
+    carried: DetectorState | None,
+    config: dict[str, Any],
+) -> None:
     """Write everything that ``restore_state`` needs to go on as if nothing had happened."""
     tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
     tensors |= {f"model.{key}": value.detach().cpu() for key, value in model.state_dict().items()}
