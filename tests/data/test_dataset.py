@@ -131,7 +131,7 @@ def test_a_wrong_head_is_named(made: Dataset, change: dict[str, object], says: s
         ("video", "C:\\a.mp4"), ("video", "videos/none.mp4"), ("frames", 0), ("frames", 1.5),
         ("frames", "10"),
         ("frames", True), ("size_wh", [64]), ("size_wh", [64, -1]), ("fps", 0),
-        ("fps", float("nan")),
+        ("fps", float("nan")), ("fps", 10**400), ("frames", 10**400),
         ("fps", None), ("label", "brid"), ("label", ["bird"]), ("recording", 3), ("split", "trian"),
         ("attributes", {"a": 1}), ("attributes", []),
     ],

@@ -206,7 +206,7 @@ PIECES = rb"""1 , -1 nan 1e9 clip a " = frames split 1,1,1,1,5,5,1,1,1""".split(
 FRAGMENTS = st.lists(st.sampled_from([*PIECES, b"\n", b"\r", b" ", b"\0", b"\xff"]), max_size=14)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(name=st.sampled_from(MOT_FILES), fragments=FRAGMENTS)
 def test_whatever_a_file_holds_it_is_read_or_refused(
     tmp_path: Path, name: str, fragments: list[bytes]
