@@ -208,7 +208,11 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
         UsageError: the file is missing, too large, nested too deep, holds an alias, a key twice, an unknown
             key or a value that is not allowed. Every mistake is named with file, line and field.
     """
-    config = Config() if path is None else _read_file(path)
+    return with_overrides(Config() if path is None else _read_file(path), overrides)
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """The same configuration with single fields changed; as in `load_config`."""
     if not overrides:
         return config
     tree = config.model_dump(mode="json")

@@ -33,6 +33,7 @@ class Progress:
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._label = ""
+        self._done = sys.maxsize  # the first call starts a count
         self._start = (0.0, 0)
         self._shown_s = 0.0
 
@@ -58,18 +59,19 @@ class Progress:
         """Say how far the run is.
 
         Args:
-            label: what is worked on, such as the source's name; a new label starts a new count.
-            done: how much of it is done, in units.
+            label: what is worked on, such as the source's name.
+            done: how much of it is done, in units; a smaller number than before starts a new count.
             total: how much there is, where known. A hint: it may be passed, or never reached.
         """
         if self._silent:
             return
         now = time.monotonic()
-        is_new = label != self._label
+        is_new = done < self._done or (done == self._done and label != self._label)
         period_s = BAR_PERIOD_S if self._bar is not None else LINE_PERIOD_S
         is_last = total is not None and done == total
+        self._label, self._done = label, done
         if is_new:
-            self._label, self._start, self._shown_s = label, (now, done), now
+            self._start, self._shown_s = (now, done), now
         if now - self._shown_s < period_s and not is_last and not (is_new and self._bar is not None):
             return
         self._shown_s = now
@@ -86,7 +88,7 @@ class Progress:
             return
         if is_new or self._task is None:
             self._task = self._bar.add_task(label, total=end, status=text)
-        self._bar.update(self._task, completed=done, total=end, status=text)
+        self._bar.update(self._task, description=label, completed=done, total=end, status=text)
         self._bar.refresh()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from seqdet.cli.common import Device, Force, Json, Quiet, say, show, show_json
+from seqdet.cli.common import Device, Force, Json, Quiet, say, show, show_json, table
 from seqdet.cli.progress import Progress
 
 
@@ -36,20 +36,52 @@ def train(
 
     It may be killed at any time: --resume continues it.
     """
-    from seqdet.config import load_config
+    settings = _settings(data, config, override or [], resume)
     from seqdet.runs.train import train as run
 
-    settings = (
-        None
-        if resume is not None and config is None and not override
-        else load_config(config, override or [])
-    )
+    if data is None and resume is None:
+        say("no DATA is given: this trains the small built-in synthetic task, in minutes", quiet=quiet)
     with Progress("steps", quiet=quiet) as progress:
         report = run(
-            data, config=settings, out=out, resume=resume, device=device, force=force, progress=progress
+            data,
+            config=settings,
+            out=out,
+            resume=resume,
+            device=device,
+            force=force,
+            progress=progress,
+            tell=lambda line: _tell(line, quiet),
         )
     if json:
         show_json(report)
     else:
-        show(str(report.run))
-    say(f"next: seqdet detect VIDEO --model {report.run} --out annotated.mp4", quiet=quiet)
+        figures = {"steps": report.steps, "minutes": report.minutes, "map50 on validation": report.map50}
+        show(table(["run", str(report.run)], list(figures.items())))
+    rendered = report.run.with_name(report.run.name + "-data") / "videos"
+    video = "VIDEO" if data is not None else next(map(str, sorted(rendered.glob("*.mp4"))), "VIDEO")
+    say(f"next: seqdet detect {video} --model {report.run} --out annotated.mp4", quiet=quiet)
+
+
+def _settings(data: Path | None, config: Path | None, override: list[str], resume: Path | None) -> Any:
+    """The configuration that was asked for; None leaves the choice to the run."""
+    from seqdet.config import load_config, with_overrides
+
+    if config is None and resume is not None and override:
+        config = resume / "config.yaml"
+    if config is not None:
+        return load_config(config, override)
+    if not override:
+        return None
+    if data is None:
+        from seqdet.runs.train import built_in_config
+
+        return with_overrides(built_in_config(), override)
+    return load_config(None, override)
+
+
+def _tell(line: dict[str, Any], quiet: bool) -> None:
+    """An evaluation in passing, as one line; the steps between are the progress's matter."""
+    if line.get("kind") != "evaluation":
+        return
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in line.items() if isinstance(value, float))
+    say(f"evaluation at step {line['step']}: {figures}", quiet=quiet)

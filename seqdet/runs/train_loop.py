@@ -236,8 +236,8 @@ class Run:
         self.position.step += 1
         self.position.plans = plans
         return {
-            "loss": float(loss),
-            **{name: float(term) for name, term in terms.items()},
+            "loss": float(loss.detach()),
+            **{name: float(term.detach()) for name, term in terms.items()},
             "gradient": float(norm.detach()),
         }
 

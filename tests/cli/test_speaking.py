@@ -73,6 +73,19 @@ def test_on_a_terminal_progress_is_a_bar_and_the_cursor_comes_back():
     assert hidden < shown, "the cursor is shown again"
 
 
+def test_a_smaller_number_starts_a_new_count_and_a_new_label_alone_does_not():
+    stream = Terminal()
+    with Progress("steps", stream=stream) as progress:
+        for step in range(1, 6):
+            progress(f"loss {6 - step}", step, 5)
+        progress("next", 1, 2)
+        progress("next", 2, 2)
+    last = stream.getvalue().rpartition("\x1b[2K")[2]
+    assert "loss 1" in last
+    assert "next" in last
+    assert "loss 2" not in last
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_terminal_that_goes_away_does_not_end_the_run(is_terminal: bool):
     with Progress(stream=Gone(is_terminal)) as progress:
