@@ -111,29 +111,6 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """T consecutive (possibly strided) frames of one recording with their truth.
-
-    Attributes:
-        recording: name of the clip's recording in its data set.
-        frames: T frames, in time order.
-        targets: T truths, one a frame.
-        sequence_class_id: class of the whole sequence, or -1 when unknown.
-    """
-
-    recording: str
-    frames: tuple[Frame, ...]
-    targets: tuple[Targets, ...]
-    sequence_class_id: int = -1
-
-    def __post_init__(self) -> None:
-        _require(
-            len(self.frames) == len(self.targets),
-            f"{len(self.frames)} frames with {len(self.targets)} targets in clip {self.recording!r}",
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class ClipBatch:
     """B clips of T frames as the training sees them; object g is one track throughout its clip.
 

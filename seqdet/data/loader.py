@@ -17,6 +17,7 @@ from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
 from seqdet.data.paste import paste_track
 from seqdet.data.transforms import ClipGeometry, photometric
+from seqdet.data.windows import next_start, window_indices, window_starts
 from seqdet.errors import InputError
 from seqdet.types import ClipBatch, Targets
 
@@ -75,7 +76,7 @@ class Sampler:
         if not sequences:
             raise InputError("there is no sequence to train on: the split is empty")
         self.sequences = sequences
-        self.frames = np.array([sequence.frames for sequence in sequences])
+        self.frames = [sequence.frames for sequence in sequences]
         classes = np.array([sequence.class_id for sequence in sequences])
         recordings = np.array([sequence.recording or sequence.name for sequence in sequences])
         weights = np.zeros(len(sequences))
@@ -106,14 +107,22 @@ def plan_batch(
     for slot in range(shape.clips):
         if slot < shape.streamed and slot < len(previous):
             last = previous[slot]
-            span = shape.frames * last.stride
-            follows = last.start + span
-            has_room = last.sequence >= 0 and follows + span <= sampler.frames[last.sequence]
-            if has_room and last.chunk + 1 < MAX_CHUNKS:
-                donor_start = last.donor_start + span
-                donor = last.donor if donor_start + span <= sampler.frames[last.donor] else -1
+            frames = sampler.frames[last.sequence]
+            follows = next_start(frames, last.start, shape.frames, last.stride)
+            if last.sequence >= 0 and follows is not None and last.chunk + 1 < MAX_CHUNKS:
+                donor_start = (
+                    next_start(sampler.frames[last.donor], last.donor_start, shape.frames, last.stride)
+                    if last.donor >= 0
+                    else None
+                )
                 plans.append(
-                    replace(last, start=follows, chunk=last.chunk + 1, donor=donor, donor_start=donor_start)
+                    replace(
+                        last,
+                        start=follows,
+                        chunk=last.chunk + 1,
+                        donor=last.donor if donor_start is not None else -1,
+                        donor_start=donor_start or 0,
+                    )
                 )
                 continue
         plans.append(_plan_new(sampler, shape, rng, streams=slot < shape.streamed))
@@ -126,12 +135,11 @@ def _plan_new(sampler: Sampler, shape: BatchShape, rng: np.random.Generator, str
     if not streams and rng.random() < shape.synthetic_fraction:
         return ClipPlan(-1, 0, stride, 0, seed)
     sequence = sampler.draw(rng)
-    span = shape.frames * stride
-    start = int(rng.integers(0, max(sampler.frames[sequence] - span, 0) + 1))
+    start = int(rng.integers(window_starts(sampler.frames[sequence], shape.frames, stride)))
     if rng.random() >= shape.paste_probability:
         return ClipPlan(sequence, start, stride, 0, seed)
     donor = sampler.draw(rng)
-    donor_start = int(rng.integers(0, max(sampler.frames[donor] - span, 0) + 1))
+    donor_start = int(rng.integers(window_starts(sampler.frames[donor], shape.frames, stride)))
     return ClipPlan(sequence, start, stride, 0, seed, donor, donor_start)
 
 
@@ -183,7 +191,7 @@ class ClipRenderer:
         if plan.sequence < 0:
             return self._rendered(plan, shape, rng)
         sequence = self.sequences[plan.sequence]
-        indices = plan.start + plan.stride * np.arange(shape.frames)
+        indices = window_indices(sequence.frames, plan.start, shape.frames, plan.stride)
         pictures, times = self.cache.frames(sequence, indices)
         source_wh = (pictures[0].shape[1], pictures[0].shape[0])
         geometry = (
@@ -225,8 +233,9 @@ class ClipRenderer:
         present: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Paste the donor's longest track; also returns its class, -1 when nothing was pasted."""
-        indices = plan.donor_start + plan.stride * np.arange(shape.frames)
-        pictures, _ = self.cache.frames(self.sequences[plan.donor], indices)
+        donor = self.sequences[plan.donor]
+        indices = window_indices(donor.frames, plan.donor_start, shape.frames, plan.stride)
+        pictures, _ = self.cache.frames(donor, indices)
         source_wh = (pictures[0].shape[1], pictures[0].shape[0])
         truth = [self._targets(plan.donor, int(i), source_wh) for i in indices]
         whole = ClipGeometry(np.eye(2, 3), source_wh)
@@ -254,7 +263,7 @@ class ClipRenderer:
         sequence = self.sequences[index]
         if index not in self._labels:
             self._labels[index] = self.dataset.labels(sequence)
-        truth = self._labels[index].at(min(frame, sequence.frames - 1))
+        truth = self._labels[index].at(frame)
         factors = np.tile(np.array(picture_wh) / np.array(sequence.size_wh), 2).astype(np.float32)
         return replace(truth, boxes_xyxy_px=truth.boxes_xyxy_px * factors)
 

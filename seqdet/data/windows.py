@@ -1,89 +1,62 @@
-"""Which frames a clip holds: pure index arithmetic, frames counted from 0.
+"""Which frames a window of a sequence shows: index arithmetic, nothing else.
 
-A window never repeats a frame and never invents one: it is moved back to fit the sequence, and is short only
-where the whole sequence is.
+Legend: a window has ``length`` frames, ``stride`` apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 
-def window_length(frames: int, length: int, stride: int = 1) -> int:
-    """How many frames a window of ``length`` can have in a sequence of ``frames`` frames."""
-    _require_positive(frames=frames, length=length, stride=stride)
-    return min(length, (frames - 1) // stride + 1)
-
-
 def window_starts(frames: int, length: int, stride: int = 1) -> int:
-    """How many different windows a sequence has: their starts are 0 to this number - 1."""
-    return frames - (window_length(frames, length, stride) - 1) * stride
+    """How many different windows a sequence has: their starts are 0 to this number - 1.
 
-
-def clip_indices(frames: int, start: int, length: int, stride: int = 1) -> np.ndarray:
-    """Frame indices of a window: ``start``, ``start + stride``, ... inside the sequence.
-
-    A start that is too late (or negative) is moved so that the window fits. Where the sequence is too short
-    for ``length`` frames at this stride, the window has as many as there are.
+    A sequence that is too short for one whole window has one, which starts at 0.
 
     Args:
         frames: length of the sequence, above 0.
-        start: wanted index of the first frame.
-        length: wanted number of frames, above 0.
+        length: frames in a window, above 0.
+        stride: distance between frames, above 0.
+
+    Raises:
+        ValueError: one of them is not above 0.
+    """
+    _require_positive(frames=frames, length=length, stride=stride)
+    return max(frames - (length - 1) * stride, 1)
+
+
+def window_indices(frames: int, start: int, length: int, stride: int = 1) -> np.ndarray:
+    """Frame indices of a window: ``start``, ``start + stride``, ...; behind the end the last frame stays.
+
+    Args:
+        frames: length of the sequence, above 0.
+        start: index of the first frame, 0 to ``frames`` - 1.
+        length: frames in a window, above 0.
         stride: distance between frames, above 0.
 
     Returns:
-        (T,) int64, increasing by ``stride``, 1 <= T <= length.
+        (length,) int64.
 
     Raises:
-        ValueError: a number that must be above 0 is not.
+        ValueError: one of them is out of its range.
     """
-    count = window_length(frames, length, stride)
-    first = min(max(start, 0), window_starts(frames, length, stride) - 1)
-    return first + stride * np.arange(count, dtype=np.int64)
+    _require_positive(frames=frames, length=length, stride=stride)
+    if not 0 <= start < frames:
+        raise ValueError(f"a window of {frames} frames starts at 0 to {frames - 1}, got {start}")
+    return np.minimum(start + stride * np.arange(length, dtype=np.int64), frames - 1)
 
 
-def stream_chunks(frames: int, length: int) -> tuple[range, ...]:
-    """Consecutive chunks that cover every frame exactly once, in order; only the last may be shorter.
+def next_start(frames: int, start: int, length: int, stride: int = 1) -> int | None:
+    """Where the window that follows without a gap starts, or None when it would pass the end.
 
     Args:
-        frames: length of the sequence, 0 or more.
-        length: frames in a chunk, above 0.
-
-    Raises:
-        ValueError: ``length`` is not above 0, or ``frames`` is negative.
-    """
-    _require_positive(length=length, frames=frames + 1)
-    return tuple(range(start, min(start + length, frames)) for start in range(0, frames, length))
-
-
-def random_windows(
-    frames: Sequence[int], length: int, stride: int, count: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Draw windows from sequences; every window of every sequence is equally likely.
-
-    Args:
-        frames: length of each sequence, above 0.
-        length: wanted frames in a window, above 0.
+        frames: length of the sequence, above 0.
+        start: first frame of the window before.
+        length: frames in a window, above 0.
         stride: distance between frames, above 0.
-        count: how many windows to draw, with replacement.
-        generator: the only source of chance.
-
-    Returns:
-        (count, 2) int64: index of the sequence and start of the window, for ``clip_indices``.
-
-    Raises:
-        ValueError: there is no sequence, or a number that must be above 0 is not.
     """
-    if not len(frames):
-        raise ValueError("there is no sequence to draw windows from")
-    starts = np.array([window_starts(number, length, stride) for number in frames], np.int64)
-    ends = np.cumsum(starts)
-    drawn = generator.integers(0, ends[-1], size=count)
-    sequence = np.searchsorted(ends, drawn, side="right")
-    return np.stack([sequence, drawn - (ends - starts)[sequence]], axis=1)
+    follows = start + length * stride
+    return follows if follows + (length - 1) * stride < frames else None
 
 
 def _require_positive(**numbers: int) -> None:
