@@ -1,0 +1,54 @@
+"""Detectors small enough for thousands of steps: a five-layer encoder, eight channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torchvision.ops import Conv2dNormActivation
+
+from seqdet.model.detector import Detector
+from seqdet.model.encoder import Encoder, Neck
+from seqdet.model.heads import Heads
+from seqdet.model.memory import ClipMemory, MapMemory, TrackMemory
+
+MakeDetector = Callable[..., Detector]
+
+
+@pytest.fixture(scope="session")
+def make_detector() -> MakeDetector:
+    """``make_detector(classes=3, levels=(4, 8), ...)``: random weights, in evaluation mode."""
+
+    def make(
+        classes: int = 3,
+        levels: tuple[int, ...] = (4, 8),
+        channels: int = 8,
+        memory: bool = True,
+        peepholes: bool = True,
+    ) -> Detector:
+        widths = [3, 8, 8, 12, 12, 12]
+        encoder = Encoder(
+            [
+                Conv2dNormActivation(a, b, 3, 2, activation_layer=nn.Hardswish)
+                for a, b in zip(widths[:-1], widths[1:], strict=True)
+            ]
+        )
+        model = Detector(
+            encoder=encoder,
+            neck=Neck(encoder.channels, levels, channels),
+            memory=MapMemory(channels, levels, peepholes) if memory else None,
+            heads=Heads(channels, classes, levels),
+            clip=ClipMemory(channels, classes, 8, peepholes),
+            tracks=TrackMemory(channels * len(levels), classes, 8, peepholes),
+            max_tracks=4,
+        )
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.endswith("peephole"):  # they start at 0, where no test would notice them
+                    parameter.normal_(std=0.2)
+            model.heads.geometry.weight.normal_(std=0.2)  # likewise nearly 0
+        return model.eval()
+
+    return make
