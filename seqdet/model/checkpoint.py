@@ -125,7 +125,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], document: dict[str, An
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            file.write(save(tensors, metadata={_KEY: json.dumps(document)}))
+            file.write(
+                save(
+                    {key: value.contiguous() for key, value in tensors.items()},
+                    metadata={_KEY: json.dumps(document)},
+                )
+            )
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

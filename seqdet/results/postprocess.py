@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from seqdet.boxes import Letterbox
+from seqdet.boxes import Letterbox, area, intersection
 from seqdet.types import Detections
 
 
@@ -23,12 +23,15 @@ class PostprocessOptions:
 
     Attributes:
         min_score: smallest objectness, 0..1.
+        nested_threshold: a box is dropped when so much of it, or of a better box, lies in the other: parts
+            and surroundings of an object are no objects.
         iou_threshold: of two boxes that overlap more, the better one stays (whatever their class: one object
             has one class).
         max_detections: in a picture.
     """
 
     min_score: float = 0.05
+    nested_threshold: float = 0.75
     iou_threshold: float = 0.5
     max_detections: int = 50
 
@@ -65,7 +68,8 @@ def postprocess(raw: RawPicture, options: PostprocessOptions) -> Detections:
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
     cells, scores, boxes = cells[finite], scores[finite], boxes[finite]
     kept = nms(torch.from_numpy(boxes), torch.from_numpy(scores), options.iou_threshold).numpy()
-    kept = kept[: options.max_detections]
+    kept = kept[: 4 * options.max_detections]
+    kept = kept[_not_nested(boxes[kept], options.nested_threshold)][: options.max_detections]
     cells, scores, boxes = cells[kept], scores[kept], boxes[kept]
     logits = raw.class_logits[cells].astype(np.float32)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True)) if len(cells) else logits
@@ -83,6 +87,16 @@ def postprocess(raw: RawPicture, options: PostprocessOptions) -> Detections:
         features=np.zeros((len(cells), 0), np.float32),
         motion_px=raw.motion[cells].astype(np.float32),
     )
+
+
+def _not_nested(boxes_xyxy: np.ndarray, threshold: float) -> np.ndarray:
+    """(N,) bool of boxes, best first: not in a better kept one, nor around it."""
+    keep = np.ones(len(boxes_xyxy), bool)
+    areas = np.maximum(area(boxes_xyxy), 1e-6)
+    nested = intersection(boxes_xyxy, boxes_xyxy) / np.minimum(areas[:, None], areas[None]) > threshold
+    for index in range(len(boxes_xyxy)):
+        keep[index] = not (nested[index, :index] & keep[:index]).any()
+    return keep
 
 
 def to_source(detections: Detections, geometry: Letterbox) -> tuple[Detections, np.ndarray]:

@@ -33,10 +33,10 @@ class TrackOptions:
         feature_weight: share of the cosine distance of features in the cost, 0..1; 0 switches it off.
     """
 
-    high_score: float = 0.4
+    high_score: float = 0.3
     low_score: float = 0.1
-    new_track_score: float = 0.4
-    sure_score: float = 0.8
+    new_track_score: float = 0.3
+    sure_score: float = 0.6
     min_hits: int = 3
     max_age_s: float = 1.0
     max_tentative_misses: int = 2

@@ -70,12 +70,14 @@ class StreamOptions:
         min_score: smallest score of a detection that is reported, 0..1.
         postprocess: which boxes are kept before association.
         tracks: how detections become tracks.
+        class_memory: how much a track's evidence weighs in the class of its detections, 0..1.
         memory: False forgets everything after every frame: the control of every evaluation.
     """
 
     min_score: float = 0.3
     postprocess: PostprocessOptions = field(default_factory=PostprocessOptions)
     tracks: TrackOptions = field(default_factory=TrackOptions)
+    class_memory: float = 0.5
     memory: bool = True
 
 
@@ -238,6 +240,7 @@ class Model:
             tracks = with_class_evidence(association.state, at[seen], probabilities, source.scores[seen])
         else:
             tracks = association.state
+        source = _with_track_classes(source, tracks, at, self.options.class_memory)
         return label_detections(source, tracks, at), tracks, rows
 
 
@@ -299,6 +302,20 @@ def _velocity(
     shift = centres(boxes_xyxy_px) - centres(before.boxes_xyxy_px[rows])
     speed = shift / np.sqrt(sides.prod(axis=1, keepdims=True)) / passed
     return np.where(born[rows][:, None], 0, speed).astype(np.float32)
+
+
+def _with_track_classes(
+    detections: Detections, tracks: TrackState, rows: np.ndarray, weight: float
+) -> Detections:
+    """Class probabilities of each detection, mixed with those of its track so far."""
+    evidence = tracks.class_evidence[rows]
+    total = evidence.sum(axis=1, keepdims=True)
+    known = (rows >= 0)[:, None] & (total > 0)
+    share = np.divide(evidence, total, out=np.zeros_like(evidence), where=total > 0)
+    mixed = np.where(known, (1 - weight) * detections.class_scores + weight * share, detections.class_scores)
+    if not len(detections):
+        return detections
+    return replace(detections, class_scores=mixed.astype(np.float32), class_ids=mixed.argmax(axis=1))
 
 
 def _with_rows(table: Tensor, index: Tensor, values: Tensor) -> Tensor:

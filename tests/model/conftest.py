@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -32,7 +33,7 @@ def make_detector() -> MakeDetector:
         encoder = Encoder(
             [
                 Conv2dNormActivation(a, b, 3, 2, activation_layer=nn.Hardswish)
-                for a, b in zip(widths[:-1], widths[1:], strict=True)
+                for a, b in itertools.pairwise(widths)
             ]
         )
         model = Detector(

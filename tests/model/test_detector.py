@@ -1,4 +1,4 @@
-"""What holds for the whole detector, whatever its weights: state is a value, and time is the only axis it sees."""
+"""What holds for the whole detector, whatever its weights: state is a value, time the only axis it sees."""
 
 from __future__ import annotations
 
@@ -127,7 +127,10 @@ def test_a_saved_state_continues_bit_for_bit(make_detector):
     _, state = model(video(2, 3))
     straight, straight_last = model(frames, state)
     restored, restored_last = model(
-        frames, unflat(load(save({k: v.clone() for k, v in flat(state).items()})))
+        frames,
+        unflat(
+            load(save({k: v.clone(memory_format=torch.contiguous_format) for k, v in flat(state).items()}))
+        ),
     )
     for one, other in zip(straight.heads, restored.heads, strict=True):
         assert torch.equal(one, other)
