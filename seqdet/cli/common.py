@@ -26,7 +26,7 @@ Model = Annotated[
     str,
     typer.Option(metavar="NAME or PATH", help="A shipped model, a run folder or a .safetensors file."),
 ]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 
 

@@ -30,7 +30,7 @@ Progress = Callable[[str, int, int | None], None]
 # Every line of the log as it is written.
 Tell = Callable[[dict[str, Any]], None]
 
-SYNTHETIC_SEQUENCES = 60
+SYNTHETIC_SEQUENCES = 160
 SYNTHETIC_FRAMES = 48
 
 
@@ -110,7 +110,7 @@ def train(
 def built_in_config() -> Config:
     """The configuration of the small built-in task: minutes on two CPU cores."""
     clips = StageConfig(
-        name="clips", share=0.85, frames_per_clip=12, clips_per_batch=6, streamed_fraction=0.5, augment=False
+        name="clips", share=0.85, frames_per_clip=12, clips_per_batch=6, streamed_fraction=0.5
     )
     anneal = clips.model_copy(update={"name": "anneal", "share": 0.15, "freeze_batchnorm": True})
     return Config(

@@ -141,17 +141,25 @@ app()
     [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGTERM, 143, 2), (signal.SIGHUP, 129, 1)],
 )
 def test_a_signal_lets_writers_finish(number: int, code: int, times: int):
-    process = subprocess.Popen(
-        [sys.executable, "-c", STOPPED, "act"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    for _ in range(times):
-        process.send_signal(number)
-        if times > 1:
-            # The second one must reach the program while it finalises.
-            signal.sigtimedwait([], 0.1)
-    out, err = process.communicate(timeout=20)
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED, "act"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests may have been told to ignore it (nohup, a job in the background).
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(times):
+            process.send_signal(number)
+            if times > 1:
+                # The second one must reach the program while it finalises.
+                signal.sigtimedwait([], 0.1)
+        try:
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, out) == (code, "finalised\n")
     assert "Traceback" not in err
     assert "what was finished is kept" in err
