@@ -312,7 +312,7 @@ def _with_track_memory(
 ) -> Detections:
     """Detections whose class and score also say what their tracks have shown so far.
 
-    The class probabilities are mixed with the evidence of the track; the score with the track's smoothed score,
+    The class probabilities are mixed with the track's evidence, the score with its smoothed score,
     so that one weak frame does not make a box flicker. A detection without a confirmed track is worth less:
     clutter comes and goes, objects stay (tubelet rescoring, Kang et al., CVPR 2016, without looking ahead).
     """
