@@ -19,9 +19,25 @@ from seqdet.runs.train_loop import fit
 from seqdet.types import Frame
 
 STAGE = StageConfig(name="clips", share=1.0, frames_per_clip=3, clips_per_batch=2, streamed_fraction=0.5)
-CONTRACT = set(
-    ["map50", "map50_95", "f1_50", "precision_50", "recall_50", "per_class", "track_accuracy", "sequence_accuracy", "hota", "idf1", "flicker_per_min", "centre_jitter", "delay_frames", "frames", "clips", "frames_per_s", "controls"]
-)
+CONTRACT = {
+    "map50",
+    "map50_95",
+    "f1_50",
+    "precision_50",
+    "recall_50",
+    "per_class",
+    "track_accuracy",
+    "sequence_accuracy",
+    "hota",
+    "idf1",
+    "flicker_per_min",
+    "centre_jitter",
+    "delay_frames",
+    "frames",
+    "clips",
+    "frames_per_s",
+    "controls",
+}
 
 
 @pytest.fixture(scope="module")
