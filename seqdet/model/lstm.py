@@ -119,6 +119,9 @@ class BottleneckConvLSTM(nn.Module):
         """x (B, T, C, H, W), state (B, C, H, W) -> y (B, T, C, H, W), last state."""
         batch, frames = x.shape[:2]
         from_input = self.input_path(x.flatten(0, 1)).unflatten(0, (batch, frames))
+        # One layout, wherever the state comes from: a convolution rounds differently in another one, and a
+        # saved state has to go on bit for bit.
+        state = CellState(*(part.contiguous(memory_format=torch.channels_last) for part in state))
         from_hidden, from_bottleneck = self.output.weight.split(self.channels, dim=1)
         refined = []
         for t in range(frames):

@@ -192,17 +192,25 @@ def test_stopped_in_the_middle_it_leaves_a_playable_file_and_a_valid_report(
 ):
     make_video("sky.mp4", frames=1000, size_wh=(32, 32))
     options = ["--model", str(model_path), "--score", "0.001", "--out", "out.mp4", "--save", "rows.jsonl"]
-    process = subprocess.Popen(
-        [*SEQDET, "detect", "sky.mp4", *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    partial = tmp_path / ".out.mp4.partial.mp4"
-    while not (partial.exists() and partial.stat().st_size > 4000):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    with subprocess.Popen(
+        [*SEQDET, "detect", "sky.mp4", *options],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests may have been told to ignore it (nohup, a job in the background).
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    ) as process:
+        try:
+            deadline = time.monotonic() + 60
+            partial = tmp_path / ".out.mp4.partial.mp4"
+            while not (partial.exists() and partial.stat().st_size > 4000):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == code, err
     assert "Traceback" not in err
     count, _ = frames_and_times(tmp_path / "out.mp4")

@@ -18,6 +18,12 @@ from seqdet.model.memory import ClipMemory, MapMemory, TrackMemory
 MakeDetector = Callable[..., Detector]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Networks of eight channels are done before a second thread has woken up."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def make_detector() -> MakeDetector:
     """``make_detector(classes=3, levels=(4, 8), ...)``: random weights, in evaluation mode."""

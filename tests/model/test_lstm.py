@@ -144,8 +144,8 @@ def test_ten_thousand_frames_keep_the_cell_bounded(kind: str):
         cell = PeepholeLSTM(4, 4)
         state, frames = cell.initial_state(2), torch.randn(2, 1000, 4)
     else:
-        cell = BottleneckConvLSTM(4)
-        state, frames = cell.initial_state(1, 2, 2), torch.randn(1, 1000, 4, 2, 2)
+        cell = BottleneckConvLSTM(4).double()
+        state, frames = cell.initial_state(1, 2, 2), torch.randn(1, 1000, 4, 2, 2).double()
     cell.peephole.normal_(std=0.1)
     largest = []
     for _ in range(10):
