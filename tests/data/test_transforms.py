@@ -39,7 +39,7 @@ def test_a_marker_stays_in_its_box(source_wh: tuple[int, int], seed: int) -> Non
     boxes, kept = geometry.map_boxes(np.array([[x1, y1, x2, y2]], np.float32))
     found = white_part(warped)
     if kept[0]:
-        # A box that turned is a little smaller than its corners reach: by 10 degrees, a tenth of a side or so.
+        # A box that was turned is kept a little smaller than its corners reach.
         turned = abs(geometry.matrix[0, 1]) > 1e-9
         tolerance = 1.5 + (0.15 * (boxes[0, 2:] - boxes[0, :2]).max() if turned else 0)
         np.testing.assert_allclose(boxes[0], found, atol=tolerance)
