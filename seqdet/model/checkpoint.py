@@ -6,6 +6,7 @@ half precision by default (the averaged ones are not more exact than that).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -66,10 +67,7 @@ def save_model(path: Path, model: Detector, card: ModelCard, dtype: torch.dtype 
         "version": VERSION,
         "config": card.config.model_copy(update={"encoder_weights": None}).model_dump(),
     }
-    tensors = {
-        key: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
-        for key, value in model.state_dict().items()
-    }
+    tensors = {key: _narrowed(value.detach().cpu(), dtype) for key, value in model.state_dict().items()}
     write_tensors(path, tensors, document)
 
 
@@ -90,7 +88,8 @@ def load_model(path: Path) -> tuple[Detector, ModelCard]:
             f"this seqdet reads version {VERSION}. Install the seqdet that wrote it, or train again"
         )
     try:
-        config = ModelConfig(**document["config"])
+        # Loading a model reads this one file: a description may not point to another, nor to a download.
+        config = ModelConfig(**{**document["config"], "encoder_weights": None})
         classes = tuple(str(name) for name in document["classes"])
     except (KeyError, TypeError, ValidationError) as error:
         raise InputError(
@@ -108,11 +107,19 @@ def load_model(path: Path) -> tuple[Detector, ModelCard]:
             raise InputError(
                 f"{path}: the weights do not fit their description: {key} is {got}, not {expected}"
             )
-        if value.is_floating_point() and not torch.isfinite(tensors[key]).all():
+        if value.is_floating_point() and not torch.isfinite(tensors[key].float()).all():
             raise InputError(f"{path}: {key} holds numbers that are not finite")
     model.load_state_dict({key: tensors[key].to(value.dtype) for key, value in wanted.items()})
     card = ModelCard(config, classes, document.get("training", {}), document.get("metrics", {}))
     return model.eval().to(memory_format=torch.channels_last), card
+
+
+def _narrowed(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """In ``dtype``, unless it is a whole number or does not fit: half precision ends at 65504."""
+    if not value.is_floating_point():
+        return value
+    narrow = value.to(dtype)
+    return narrow if torch.equal(narrow.isfinite(), value.isfinite()) else value
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
@@ -135,7 +142,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], document: dict[str, An
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where its folder is no folder, for one
+            partial.unlink(missing_ok=True)
         raise OutputError(
             f"{path}: the checkpoint could not be written: {error.strerror or error}"
         ) from error
@@ -163,7 +171,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         document = json.loads(metadata.get(_KEY, "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: cut or damaged ({error}). Copy it again, or use another checkpoint"
         ) from error

@@ -65,7 +65,9 @@ def postprocess(raw: RawPicture, options: PostprocessOptions) -> Detections:
         cells = cells[np.argpartition(-raw.objectness[cells], 1000)[:1000]]
     scores = 1 / (1 + np.exp(-raw.objectness[cells].astype(np.float32)))
     boxes = raw.boxes_xyxy[cells].astype(np.float32)
-    finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
+    finite = np.isfinite(scores)
+    for numbers in (boxes, raw.class_logits[cells], raw.motion[cells]):
+        finite &= np.isfinite(numbers).all(axis=1)
     cells, scores, boxes = cells[finite], scores[finite], boxes[finite]
     kept = nms(torch.from_numpy(boxes), torch.from_numpy(scores), options.iou_threshold).numpy()
     kept = kept[: 4 * options.max_detections]

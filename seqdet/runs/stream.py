@@ -222,7 +222,8 @@ class Model:
         before = tracks
         association = associate(tracks, source, frame.index, frame.time_s, self.options.tracks)
         at = association.rows
-        seen = np.flatnonzero(at >= 0)
+        # The table has more rows than a model of fewer ``max_tracks`` has memories for.
+        seen = np.flatnonzero((at >= 0) & (at < rows.hidden.shape[1]))
         if len(seen):
             velocity = _velocity(before, association.born, at[seen], source.boxes_xyxy_px[seen], frame.time_s)
             boxes = torch.from_numpy(boxes_input[seen]).to(self.device)

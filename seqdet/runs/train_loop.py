@@ -277,8 +277,9 @@ class Run:
         figures = validate(self.average.model)
         every = self.config.train.evaluate_every_share
         self.position.evaluated = max(self.position.evaluated + 1, int(self.progress() / every))
-        if figures["map50"] > self.position.best:
-            self.position.best, self.metrics = figures["map50"], figures
+        reached = figures["map50"] or 0.0  # None where the validation clips hold no object
+        if reached > self.position.best:
+            self.position.best, self.metrics = reached, figures
             self.position.extra["metrics"] = figures
             save_model(self.out / "best.safetensors", self.average.model, self.card())
         return {"kind": "evaluation", "step": self.position.step, **figures}

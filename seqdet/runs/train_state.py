@@ -105,7 +105,9 @@ def _carried(tensors: dict[str, Tensor], model: Detector) -> DetectorState | Non
     part = _part(tensors, "carried.")
     if not part:
         return None
-    cells = [CellState(part[f"{i}.hidden"], part[f"{i}.cell"]) for i in range(len(part) // 2)]
-    batch = len(cells[-1].hidden)
-    zeros = model.initial_state(batch, (32, 32))
+    device = model.pixel_mean.device
+    cells = [
+        CellState(part[f"{i}.hidden"].to(device), part[f"{i}.cell"].to(device)) for i in range(len(part) // 2)
+    ]
+    zeros = model.initial_state(len(cells[-1].hidden), (32, 32))
     return DetectorState(tuple(cells[:-1]), cells[-1], zeros.tracks)
