@@ -37,10 +37,10 @@ def random_heads(pictures: int) -> HeadOutput:
 
 
 def grid_of_objects(pictures: int) -> PaddedTargets:
-    """Up to nine objects of 3 to 22 pixels a picture, more than a coarse cell apart, some of them missing."""
+    """Up to nine objects of 1 to 21 pixels a picture, more than a coarse cell apart, some missing."""
     centres = torch.tensor([[x, y] for y in (12.0, 32, 52) for x in (12.0, 32, 52)])
     centres = centres + torch.rand(pictures, 9, 2) * 6 - 3
-    half = 1.5 + torch.rand(pictures, 9, 2) * 9.5
+    half = 0.5 + torch.rand(pictures, 9, 2).square() * 10
     boxes = torch.cat([centres - half, centres + half], dim=-1).clamp(0, SIDE)
     return PaddedTargets(boxes, torch.randint(0, CLASSES, (pictures, 9)), torch.rand(pictures, 9) < 0.7)
 
