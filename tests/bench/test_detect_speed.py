@@ -105,6 +105,7 @@ CHILD = """
 import itertools, json, resource, sys
 from pathlib import Path
 import seqdet
+from seqdet.types import Frame
 from seqdet.video.reader import open_video
 model = seqdet.load("airspace", device="cpu")
 with open_video(Path(sys.argv[1])) as reader:
