@@ -1,7 +1,7 @@
 """The laws of the house, kept by a walk over the syntax trees: floors, rooms, who may import what, no cycle.
 
 The floors, from the top: the face (cli), the runs (and the pages they serve), three wings that do not know
-each other (data, model, results), what they stand on (video, config), and the values that all speak in.
+each other (data, model, results), what they stand on (video, config_file), and the values that all speak in.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from seqdet.config import load_config
+from seqdet.config_file import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
-    {"types", "boxes", "errors"},
-    {"video", "config"},
+    {"types", "boxes", "errors", "config"},
+    {"video", "config_file"},
     {"data", "model", "results"},
     {"runs", "serve"},
     {"cli", "seqdet"},  # "seqdet" is the package's own __init__: the face in Python

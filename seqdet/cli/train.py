@@ -64,7 +64,7 @@ def train(
 
 def _settings(data: Path | None, config: Path | None, override: list[str], resume: Path | None) -> Any:
     """The configuration that was asked for; None leaves the choice to the run."""
-    from seqdet.config import load_config, with_overrides
+    from seqdet.config_file import load_config, with_overrides
 
     if config is None and resume is not None and override:
         config = resume / "config.yaml"

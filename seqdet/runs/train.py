@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from seqdet.config import Config, DataConfig, ModelConfig, StageConfig, TrainConfig, load_config
+from seqdet.config import Config, DataConfig, ModelConfig, StageConfig, TrainConfig
+from seqdet.config_file import load_config
 from seqdet.data.dataset import Dataset, load_dataset
 from seqdet.data.synth.scene import CLASSES as SCENE_CLASSES
 from seqdet.data.synth.scene import render_clip

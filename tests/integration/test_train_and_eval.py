@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from seqdet.cli.app import build
-from seqdet.config import load_config
+from seqdet.config_file import load_config
 
 TINY = [
     "model.encoder=resnet10",

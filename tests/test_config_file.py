@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seqdet.config import Config, load_config
+from seqdet.config import Config
+from seqdet.config_file import load_config
 from seqdet.errors import UsageError
 
 
