@@ -17,14 +17,44 @@ from seqdet.errors import UsageError
 def synth(
     out: Annotated[Path, typer.Argument(help="The data set to make.")],
     task: Annotated[
-        Literal["airspace", "discs", "discs-appearance"],
-        typer.Option(help="Scenes of the air; discs told by motion alone; the same told by shape."),
+        Literal[
+            "airspace",
+            "discs",
+            "discs-appearance",
+            "stress-clean",
+            "stress-occlusion",
+            "stress-noise",
+            "stress-bursts",
+            "stress-motion",
+            "stress-camera",
+            "stress-rate",
+            "stress-long",
+            "stress-timing",
+            "stress-fast",
+            "stress-camouflage",
+        ],
+        typer.Option(
+            help="Scenes of the air; discs told by motion alone; the same told by shape; stress sets, each "
+            "with another reason why one frame is not enough (docs/data.md)."
+        ),
     ] = "airspace",
     sequences: Annotated[int, typer.Option(min=1, help="How many.")] = 24,
-    frames: Annotated[int, typer.Option(min=1, help="How many in each, 30 a second.")] = 90,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many in each: 90, in stress sets 48, in stress-long 2000 if not given."
+        ),
+    ] = None,
     sensor: Annotated[
         Literal["thermal", "visible", "both"], typer.Option(help="Which camera, in airspace scenes.")
     ] = "both",
+    level: Annotated[
+        str | None,
+        typer.Option(
+            help="One level instead of all in turn: contrast to noise (stress-noise), kind of burst "
+            "(stress-bursts), frames a second of val (stress-rate)."
+        ),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="Pixels, such as 320x256; by task and sensor if not given."),
@@ -47,6 +77,7 @@ def synth(
             frames=frames,
             seed=seed,
             sensor=sensor,
+            level=level,
             size_wh=size_wh,
             val_fraction=val_fraction,
             force=force,

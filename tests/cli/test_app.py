@@ -21,7 +21,7 @@ OPTIONS = {
     "train": "--config --out --set --resume --device",
     "eval": "--model --split --where --limit --out --device",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
-    "synth": "--task --sequences --frames --sensor --size --val-fraction --seed --force",
+    "synth": "--task --sequences --frames --sensor --level --size --val-fraction --seed --force",
     "doctor": "--device",
 }
 

@@ -1,9 +1,9 @@
 """The built-in small task: dim sprites in noise whose class only their motion tells.
 
 Every object is the same soft disc, moves at the same speed and may be anywhere at any time, so a single
-frame holds nothing of its class: straight ``across``, in a ``circle``, or in a ``zigzag``. A detector without
 frame holds nothing of its class: straight ``across``, in a ``circle`` or in a ``zigzag``. A detector without
-tells the class and the motion tells nothing, so a detector without memory does as well.
+memory can only guess it. In the control, ``cue="appearance"``, the shape tells the class and the motion tells
+nothing, so a detector without memory does as well.
 
 Objects bounce off the walls by folding: a path in an endless plane, started uniformly, is reflected into the
 picture. The place is then uniform at all times for every class.
@@ -16,12 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from seqdet.data.synth.noise import fractal
+from seqdet.data.synth.sprites import SHAPES, box_around, fold, soft_shape
 from seqdet.types import Targets
 
 MOTION_CLASSES = ("across", "circle", "zigzag")
 """Classes of ``cue="motion"``, in the order of their ids."""
 
-APPEARANCE_CLASSES = ("disc", "square", "cross")
+APPEARANCE_CLASSES = SHAPES
 """Classes of ``cue="appearance"``, in the order of their ids."""
 
 _RADIUS_PX = 4.5
@@ -72,12 +73,13 @@ def render_disc_clip(
         )
     class_id = int(rng.integers(len(classes))) if label is None else classes.index(label)
     count = int(rng.integers(1, 3))
-    paths, shapes = [], []
+    paths: list[np.ndarray] = []
+    shapes: list[str] = []
     for _ in range(count):
         other = int(rng.integers(3))
         motion, shape = (class_id, 0) if cue == "motion" else (other, class_id)
         paths.append(_path(rng, motion, frames * stride, size_wh)[::stride])
-        shapes.append(shape)
+        shapes.append(APPEARANCE_CLASSES[shape])
     contrasts = rng.uniform(*_CONTRAST, count) * rng.choice([-1.0, 1.0])
     width, height = size_wh
     backdrop = (128 + 10 * fractal(rng, (height, width), 24, 2)).astype(np.float32)
@@ -87,8 +89,10 @@ def render_disc_clip(
         light = backdrop + np.float32(_NOISE_LEVEL) * rng.standard_normal((height, width), np.float32)
         boxes = np.zeros((count, 4), np.float32)
         for one in range(count):
-            alpha, boxes[one] = _sprite(paths[one][index], shapes[one], size_wh)
+            centre = paths[one][index]
+            alpha = soft_shape(shapes[one], centre, _RADIUS_PX, _SOFT_PX, size_wh)
             light += np.float32(contrasts[one]) * alpha
+            boxes[one] = box_around(centre, _RADIUS_PX)
         pictures[index] = np.clip(light, 0, 255).astype(np.uint8)[..., None]
         targets.append(Targets(boxes, np.full(count, class_id, np.int64), np.arange(1, count + 1)))
     return pictures, tuple(targets), class_id
@@ -107,21 +111,4 @@ def _path(rng: np.random.Generator, motion: int, frames: int, size_wh: tuple[int
     room = np.array(size_wh) - 2 * (_RADIUS_PX + 1)
     # Uniform on the unfolded plane, where a period is there and back.
     free = rng.uniform(0, 2 * room) + np.cumsum(steps, axis=0)
-    folded = room - np.abs(np.mod(free, 2 * room) - room)
-    return folded + _RADIUS_PX + 1
-
-
-def _sprite(centre_xy: np.ndarray, shape: int, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) float32 coverage of a soft shape at a fractional place, and its exact (4,) box in pixels."""
-    width, height = size_wh
-    right = np.abs(np.arange(width) + 0.5 - centre_xy[0])[None]
-    down = np.abs(np.arange(height) + 0.5 - centre_xy[1])[:, None]
-    if shape == 0:
-        reach = np.hypot(right, down)
-    elif shape == 1:
-        reach = np.maximum(right, down)
-    else:
-        reach = np.maximum(np.maximum(right, down), np.minimum(right, down) + _RADIUS_PX * 0.66)
-    alpha = np.clip((_RADIUS_PX - reach) / _SOFT_PX, 0, 1).astype(np.float32)
-    box = np.array([centre_xy[0], centre_xy[1], centre_xy[0], centre_xy[1]])
-    return alpha, (box + np.array([-1, -1, 1, 1]) * _RADIUS_PX).astype(np.float32)
+    return fold(free, room) + _RADIUS_PX + 1
