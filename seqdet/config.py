@@ -37,7 +37,13 @@ class ModelConfig(_Section):
     track_width: int = Field(64, ge=8, le=512, description="state width of the LSTM that names each track")
     max_tracks: int = Field(64, ge=1, le=512, description="rows of the track table")
     memory: bool = Field(True, description="false removes the map memory: a frame detector, the control")
-    peepholes: bool = Field(True, description="let the gates see the cell state")
+    memory_cell: Literal["bottleneck", "convlstm", "convgru"] = Field(
+        "bottleneck", description="cell of the map memory; the others cost more (docs/ablations.md)"
+    )
+    peepholes: bool = Field(True, description="let the gates see the cell state; a GRU has none")
+    objectness: Literal["separate", "merged"] = Field(
+        "separate", description="an output of its own, or the best score of a class"
+    )
     input_size_wh: tuple[int, int] = Field(
         (320, 256), description="width and height (pixels) that frames are fitted into, multiples of 32"
     )

@@ -133,8 +133,10 @@ def build_detector(config: ModelConfig, classes: int) -> Detector:
     return Detector(
         encoder=encoder,
         neck=Neck(encoder.channels, config.levels, config.channels),
-        memory=MapMemory(config.channels, config.levels, config.peepholes) if config.memory else None,
-        heads=Heads(config.channels, classes, config.levels),
+        memory=MapMemory(config.channels, config.levels, config.peepholes, config.memory_cell)
+        if config.memory
+        else None,
+        heads=Heads(config.channels, classes, config.levels, merged=config.objectness == "merged"),
         clip=ClipMemory(config.channels, classes, config.clip_width, config.peepholes),
         tracks=TrackMemory(feature_width, classes, config.track_width, config.peepholes),
         max_tracks=config.max_tracks,

@@ -1,7 +1,8 @@
 """The heads: from pyramid maps to objectness, class, box and motion at every cell, and their decoding.
 
 Legend: N pictures (B*T), C channels, H W input pixels, L levels, K classes, P cells of all levels together.
-Objectness is kept apart from class: a class that shows only after seconds must not suppress the box.
+Objectness is kept apart from class: a class that shows only after seconds must not suppress the box. Merged,
+as in other one-stage detectors, it is the best score of a class (docs/ablations.md compares the two).
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ class HeadOutput(NamedTuple):
 class Heads(nn.Module):
     """Two towers, shared by all levels: geometry (objectness, sides, motion) and class."""
 
-    def __init__(self, channels: int, classes: int, levels: tuple[int, ...]) -> None:
+    def __init__(self, channels: int, classes: int, levels: tuple[int, ...], merged: bool = False) -> None:
         super().__init__()
         self.levels = levels
+        self.merged = merged
         self.geometry_tower = Conv2dNormActivation(channels, channels, 3, activation_layer=nn.Hardswish)
         self.class_tower = Conv2dNormActivation(channels, channels, 3, activation_layer=nn.Hardswish)
         self.geometry = nn.Conv2d(channels, 1 + 4 + 2, 1)
@@ -49,7 +51,8 @@ class Heads(nn.Module):
         nn.init.normal_(self.geometry.weight, std=0.01)
         nn.init.zeros_(self.geometry.bias)  # type: ignore[arg-type]
         # Few cells hold an object: start at 1 % (focal loss, Lin et al., ICCV 2017).
-        nn.init.constant_(self.geometry.bias[:1], -math.log(99))  # type: ignore[index]
+        scores = self.classes.bias if merged else self.geometry.bias[:1]  # type: ignore[index]
+        nn.init.constant_(scores, -math.log(99))  # type: ignore[arg-type]
 
     def forward(self, maps: list[Tensor]) -> HeadOutput:
         """L maps (N, C, H / stride, W / stride) -> predictions at all P cells."""
@@ -59,7 +62,7 @@ class Heads(nn.Module):
             logits = self.classes(self.class_tower(feature)).flatten(2).transpose(1, 2).float()
             points = cell_centres(feature.shape[-2], feature.shape[-1], stride, feature.device)
             sides = torch.exp((geometry[..., 1:5] + self.scales[level]).clamp(-4, 4)) * stride
-            parts[0].append(geometry[..., 0])
+            parts[0].append(logits.amax(dim=-1) if self.merged else geometry[..., 0])
             parts[1].append(logits)
             parts[2].append(torch.cat([points - sides[..., :2], points + sides[..., 2:]], dim=-1))
             parts[3].append(geometry[..., 5:7] * stride)

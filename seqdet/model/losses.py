@@ -41,11 +41,12 @@ class ClipTruth(NamedTuple):
 
 
 def detection_losses(
-    heads: HeadOutput, truth: ClipTruth, centre_prior: float, label_smoothing: float
+    heads: HeadOutput, truth: ClipTruth, centre_prior: float, label_smoothing: float, merged: bool = False
 ) -> dict[str, Tensor]:
     """Losses of the heads.
 
     objectness: quality focal loss (Li et al., NeurIPS 2020), normalised by the sum of the targets.
+        ``merged``: of every class's score, the quality being that of the true class; no class loss.
     class: cross-entropy at the assigned cells, weighted by their quality.
     box: generalised IoU (Rezatofighi et al., CVPR 2019), weighted by quality.
     motion: L1 in strides, where the object is there in the next frame too.
@@ -54,24 +55,30 @@ def detection_losses(
     assignment = assign(heads, targets, centre_prior)
     positive = assignment.objects >= 0
     total = assignment.quality.sum().clamp(min=1)
-    losses = {"objectness": quality_focal_loss(heads.objectness, assignment.quality).sum() / total}
-
     picture, cell = positive.nonzero(as_tuple=True)
     chosen = assignment.objects[picture, cell]
     quality = assignment.quality[picture, cell]
+    labels = targets.class_ids[picture, chosen]
+    if merged:
+        best = heads.class_logits[picture, cell].argmax(dim=-1)  # of an object of unknown class
+        wanted = torch.zeros_like(heads.class_logits)
+        wanted[picture, cell, torch.where(labels < 0, best, labels)] = quality
+        losses = {"objectness": quality_focal_loss(heads.class_logits, wanted).sum() / total}
+    else:
+        class_loss = functional.cross_entropy(
+            heads.class_logits[picture, cell],
+            labels,
+            ignore_index=-1,
+            reduction="none",
+            label_smoothing=label_smoothing,
+        )
+        losses = {
+            "objectness": quality_focal_loss(heads.objectness, assignment.quality).sum() / total,
+            "class": (class_loss * quality).sum() / total,
+        }
     boxes = targets.boxes_xyxy[picture, chosen]
     box_loss = generalized_box_iou_loss(heads.boxes_xyxy[picture, cell], boxes)
     losses["box"] = (box_loss * quality).sum() / total
-
-    labels = targets.class_ids[picture, chosen]
-    class_loss = functional.cross_entropy(
-        heads.class_logits[picture, cell],
-        labels,
-        ignore_index=-1,
-        reduction="none",
-        label_smoothing=label_smoothing,
-    )
-    losses["class"] = (class_loss * quality).sum() / total
     losses["motion"] = _motion_loss(heads, truth, picture, cell, chosen, quality) / total
     return losses
 

@@ -6,11 +6,13 @@ levels, R track rows, S state width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from seqdet.model.conv_cells import ConvGRU, ConvLSTM
 from seqdet.model.heads import HeadOutput
 from seqdet.model.lstm import BottleneckConvLSTM, CellState, PeepholeLSTM
 
@@ -29,13 +31,22 @@ class DetectorState(NamedTuple):
     tracks: CellState
 
 
-class MapMemory(nn.Module):
-    """One bottleneck-ConvLSTM a pyramid level."""
+_MAP_CELLS: dict[str, Callable[[int, bool], nn.Module]] = {
+    "bottleneck": BottleneckConvLSTM,
+    "convlstm": ConvLSTM,
+    "convgru": lambda channels, peepholes: ConvGRU(channels),
+}
 
-    def __init__(self, channels: int, levels: tuple[int, ...], peepholes: bool) -> None:
+
+class MapMemory(nn.Module):
+    """One cell a pyramid level, a bottleneck-ConvLSTM unless ``cell`` names another."""
+
+    def __init__(
+        self, channels: int, levels: tuple[int, ...], peepholes: bool, cell: str = "bottleneck"
+    ) -> None:
         super().__init__()
         self.levels = levels
-        self.cells = nn.ModuleList(BottleneckConvLSTM(channels, peepholes) for _ in levels)
+        self.cells = nn.ModuleList(_MAP_CELLS[cell](channels, peepholes) for _ in levels)
 
     def initial_state(self, batch: int, size_wh: tuple[int, int]) -> tuple[CellState, ...]:
         """Zeros for ``batch`` sequences of pictures of ``size_wh`` input pixels."""

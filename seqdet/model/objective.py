@@ -38,7 +38,7 @@ def objective(
         label_smoothing: 0..1.
         weights: of the terms, by name.
     """
-    terms = detection_losses(output.heads, truth, centre_prior, label_smoothing)
+    terms = detection_losses(output.heads, truth, centre_prior, label_smoothing, model.heads.merged)
     ages = age[:, None] + torch.arange(time_s.shape[1], device=age.device)
     terms["clip"] = clip_class_loss(output.clip_logits, truth.sequence_class_ids, ages, label_smoothing)
     logits = true_track_logits(model, output, truth, time_s)

@@ -24,6 +24,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(
+    params=[{}, {"peepholes": False}, {"cell": "convlstm"}, {"cell": "convgru"}, {"merged": True}],
+    ids=["bottleneck", "no peepholes", "convlstm", "convgru", "merged"],
+)
+def variant(request: pytest.FixtureRequest) -> dict[str, object]:
+    """Arguments of ``make_detector``: each of the shapes that remember, in turn."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def make_detector() -> MakeDetector:
     """``make_detector(classes=3, levels=(4, 8), ...)``: random weights, in evaluation mode."""
@@ -34,6 +43,8 @@ def make_detector() -> MakeDetector:
         channels: int = 8,
         memory: bool = True,
         peepholes: bool = True,
+        cell: str = "bottleneck",
+        merged: bool = False,
     ) -> Detector:
         widths = [3, 8, 8, 12, 12, 12]
         encoder = Encoder(
@@ -45,8 +56,8 @@ def make_detector() -> MakeDetector:
         model = Detector(
             encoder=encoder,
             neck=Neck(encoder.channels, levels, channels),
-            memory=MapMemory(channels, levels, peepholes) if memory else None,
-            heads=Heads(channels, classes, levels),
+            memory=MapMemory(channels, levels, peepholes, cell) if memory else None,
+            heads=Heads(channels, classes, levels, merged),
             clip=ClipMemory(channels, classes, 8, peepholes),
             tracks=TrackMemory(channels * len(levels), classes, 8, peepholes),
             max_tracks=4,

@@ -217,3 +217,29 @@ def test_class_losses_ramp_up_and_skip_what_is_unknown():
     hidden = tracks.clone()
     hidden[0, 1], hidden[0, 3] = 50.0 * torch.eye(CLASSES)[0], 50.0 * torch.eye(CLASSES)[0]
     assert track_class_loss(hidden, classes, present, 0.0) == base, "absent and unknown are not looked at"
+
+
+def test_merged_scores_are_least_for_the_truth_and_know_no_class_term():
+    heads, targets = random_heads(2), grid_of_objects(2)
+    truth = clip_truth(*targets)
+    assigned = assign(heads, targets, 0.0)
+    wanted = torch.zeros_like(heads.class_logits)
+    for picture, cell in (assigned.objects >= 0).nonzero().tolist():
+        label = targets.class_ids[picture, assigned.objects[picture, cell]]
+        wanted[picture, cell, label] = assigned.quality[picture, cell]
+
+    def loss(scores: Tensor) -> Tensor:
+        losses = detection_losses(
+            heads._replace(class_logits=torch.logit(scores, 1e-6)), truth, 0.0, 0.0, True
+        )
+        assert "class" not in losses
+        return losses["objectness"]
+
+    assert loss(wanted) < 0.01
+    assert loss(wanted.roll(1, dims=-1)) > loss(wanted) + 0.1, "the score of another class"
+    assert loss(torch.zeros_like(wanted)) > loss(wanted) + 0.1, "no score at all"
+
+    unknown = clip_truth(targets.boxes_xyxy, torch.full_like(targets.class_ids, -1), targets.present)
+    one_class = torch.logit(wanted.roll(1, dims=-1), 1e-6)
+    of_any = detection_losses(heads._replace(class_logits=one_class), unknown, 0.0, 0.0, True)
+    assert of_any["objectness"] < 0.01, "of an object of unknown class any may have the score"

@@ -52,6 +52,15 @@ def test_what_was_saved_is_loaded(checkpoint: Path) -> None:
             torch.testing.assert_close(model.state_dict()[key], value, rtol=1e-3, atol=1e-4)
 
 
+def test_a_checkpoint_from_before_a_choice_has_its_default(checkpoint: Path, tmp_path: Path) -> None:
+    def older(tensors, document) -> None:
+        del document["config"]["memory_cell"], document["config"]["objectness"]
+
+    model, card = load_model(rewritten(checkpoint, tmp_path / "older.safetensors", older))
+    assert card.config == CONFIG
+    assert not model.heads.merged
+
+
 @pytest.mark.parametrize("part", [0.0, 0.0001, 0.01, 0.5, 0.999])
 def test_a_cut_file_is_refused(checkpoint: Path, tmp_path: Path, part: float) -> None:
     data = checkpoint.read_bytes()

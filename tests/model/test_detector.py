@@ -62,11 +62,10 @@ def picked(output: DetectorOutput, batch: int, rows: list[int], frames: slice) -
     return DetectorOutput(heads, output.clip_logits[rows][:, frames], [pick(m) for m in output.maps])
 
 
-@pytest.mark.parametrize("memory", [True, False])
 @pytest.mark.parametrize("cut", [[1, 1, 1, 1, 1], [2, 3], [4, 1]])
 @torch.inference_mode()
-def test_a_clip_at_once_is_the_same_clip_in_pieces(make_detector, memory, cut):
-    model, frames = make_detector(memory=memory), video(2, 5)
+def test_a_clip_at_once_is_the_same_clip_in_pieces(make_detector, variant, cut):
+    model, frames = make_detector(**variant), video(2, 5)
     whole, last = model(frames)
     state, start = None, 0
     for length in cut:
@@ -78,8 +77,8 @@ def test_a_clip_at_once_is_the_same_clip_in_pieces(make_detector, memory, cut):
 
 
 @torch.inference_mode()
-def test_sequences_of_a_batch_do_not_see_each_other(make_detector):
-    model, frames = make_detector(), video(3, 3)
+def test_sequences_of_a_batch_do_not_see_each_other(make_detector, variant):
+    model, frames = make_detector(**variant), video(3, 3)
     _, state = model(video(3, 2))
     whole, last = model(frames, state)
     order = [2, 0, 1]
@@ -95,8 +94,8 @@ def test_sequences_of_a_batch_do_not_see_each_other(make_detector):
 
 
 @torch.inference_mode()
-def test_nothing_leaks_across_a_reset(make_detector):
-    model, frames = make_detector(), video(1, 3)
+def test_nothing_leaks_across_a_reset(make_detector, variant):
+    model, frames = make_detector(**variant), video(1, 3)
     before, _ = model(frames)
     buffers = {name: value.clone() for name, value in model.state_dict().items()}
     model(video(2, 4, 32, 32))  # another stream, of another size and batch
@@ -109,8 +108,8 @@ def test_nothing_leaks_across_a_reset(make_detector):
 
 
 @torch.inference_mode()
-def test_the_state_is_not_written_to(make_detector):
-    model = make_detector()
+def test_the_state_is_not_written_to(make_detector, variant):
+    model = make_detector(**variant)
     _, state = model(video(2, 2))
     kept = {name: value.clone() for name, value in flat(state).items()}
     model(video(2, 2), state)
@@ -122,8 +121,8 @@ def test_the_state_is_not_written_to(make_detector):
 
 
 @torch.inference_mode()
-def test_a_saved_state_continues_bit_for_bit(make_detector):
-    model, frames = make_detector(), video(2, 2)
+def test_a_saved_state_continues_bit_for_bit(make_detector, variant):
+    model, frames = make_detector(**variant), video(2, 2)
     _, state = model(video(2, 3))
     straight, straight_last = model(frames, state)
     restored, restored_last = model(
@@ -139,8 +138,8 @@ def test_a_saved_state_continues_bit_for_bit(make_detector):
 
 @pytest.mark.parametrize("levels", [(4, 8), (8,), (4, 16), (8, 32), (4, 8, 16, 32)])
 @torch.inference_mode()
-def test_any_size_and_batch_through_one_model(make_detector, levels):
-    model = make_detector(levels=levels)
+def test_any_size_and_batch_through_one_model(make_detector, variant, levels):
+    model = make_detector(levels=levels, **variant)
     for batch, frames, height, width in ((1, 1, 32, 32), (2, 3, 64, 32), (1, 2, 96, 160)):
         output, state = model(video(batch, frames, height, width))
         cells = sum((height // s) * (width // s) for s in levels)
@@ -156,8 +155,8 @@ def test_any_size_and_batch_through_one_model(make_detector, levels):
 
 
 @torch.inference_mode()
-def test_the_state_stays_as_large_as_it_was(make_detector):
-    model = make_detector()
+def test_the_state_stays_as_large_as_it_was(make_detector, variant):
+    model = make_detector(**variant)
     _, state = model(video(1, 1))
     after_one = {name: value.shape for name, value in flat(state).items()}
     for _ in range(5):
@@ -166,10 +165,10 @@ def test_the_state_stays_as_large_as_it_was(make_detector):
 
 
 @torch.inference_mode()
-def test_memory_changes_what_is_seen(make_detector):
+def test_memory_changes_what_is_seen(make_detector, variant):
     """The same picture five times: a detector that remembers does not say the same five times."""
     frames = video(1, 1).expand(1, 5, 3, 64, 96)
-    output, _ = make_detector()(frames)
+    output, _ = make_detector(**variant)(frames)
     assert (output.heads.class_logits[1] - output.heads.class_logits[0]).abs().max() > 1e-3
 
 

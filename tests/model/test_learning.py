@@ -73,15 +73,16 @@ def test_two_clips_that_differ_in_order_alone_are_learned_with_memory_only(make_
     assert gap > 0.5, "the network has learned to ignore its memory"
 
 
-def test_every_weight_gets_a_gradient_and_moves(make_detector):
+def test_every_weight_gets_a_gradient_and_moves(make_detector, variant):
     """Peepholes among them, which multiply a state of zeros in the first frame."""
-    model = make_detector(classes=2).train()
+    model = make_detector(classes=2, **variant).train()
     before = {name: value.clone() for name, value in model.named_parameters()}
     loss_of(model, *there_and_back())[0].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
-    assert sum("peephole" in name for name in before) == 4  # two maps, the clip, the tracks
+    peepholes = sum("peephole" in name for name in before)  # of two maps, the clip, the tracks
+    assert peepholes == (0 if "peepholes" in variant else 2 if variant.get("cell") == "convgru" else 4)
     trained(model, 1)
     assert [name for name, value in model.named_parameters() if torch.equal(value, before[name])] == []
 
