@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -73,7 +73,9 @@ class StreamOptions:
         class_memory: how much a track's evidence weighs in the class of its detections, 0..1.
         score_memory: how much a track's smoothed score weighs in the score of its detections, 0..1.
         unconfirmed_factor: what the score of a detection without a confirmed track is multiplied with, 0..1.
-        memory: False forgets everything after every frame: the control of every evaluation.
+        memory: False forgets everything in the network after every frame: a control of every evaluation.
+        track_class: what names a track: "memory", the track LSTM, or "vote", a majority vote of its boxes,
+            each for the class that its frame takes it for.
     """
 
     min_score: float = 0.3
@@ -83,6 +85,7 @@ class StreamOptions:
     score_memory: float = 0.7
     unconfirmed_factor: float = 0.3
     memory: bool = True
+    track_class: Literal["memory", "vote"] = "memory"
 
 
 class Model:
@@ -224,7 +227,11 @@ class Model:
         at = association.rows
         # The table has more rows than a model of fewer ``max_tracks`` has memories for.
         seen = np.flatnonzero((at >= 0) & (at < rows.hidden.shape[1]))
-        if len(seen):
+        tracks = association.state
+        if len(seen) and self.options.track_class == "vote":
+            votes = np.eye(len(self.classes))[source.class_ids[seen]]
+            tracks = with_class_evidence(tracks, at[seen], votes, np.ones(len(seen)))
+        elif len(seen):
             velocity = _velocity(before, association.born, at[seen], source.boxes_xyxy_px[seen], frame.time_s)
             boxes = torch.from_numpy(boxes_input[seen]).to(self.device)
             features = box_features(maps, self.detector.levels, boxes[None])[0]
@@ -241,9 +248,7 @@ class Model:
                 _with_rows(rows.hidden, index, new.hidden), _with_rows(rows.cell, index, new.cell)
             )
             probabilities = logits.softmax(-1).cpu().numpy()
-            tracks = with_class_evidence(association.state, at[seen], probabilities, source.scores[seen])
-        else:
-            tracks = association.state
+            tracks = with_class_evidence(tracks, at[seen], probabilities, source.scores[seen])
         source = _with_track_memory(source, tracks, at, self.options)
         return label_detections(source, tracks, at), tracks, rows
 

@@ -146,7 +146,7 @@ def _validation(dataset: Dataset, config: Config, device: str) -> Validate | Non
     def validate(detector: Detector) -> dict[str, Any]:
         model = Model(detector, ModelCard(config.model, dataset.classes), choose_device(device))
         measured = measure(model, dataset, chosen, max_frames=config.train.evaluate_frames)
-        figures = all_figures(measured, dataset.classes, intervals=False)
+        figures = all_figures(measured, dataset.classes)
         kept = ("map50", "agnostic_ap50", "f1_50", "track_accuracy", "sequence_accuracy", "frames_per_s")
         return {name: figures[name] for name in kept} | {
             "per_class": {name: entry["ap50"] for name, entry in figures["per_class"].items()}

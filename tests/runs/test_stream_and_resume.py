@@ -131,5 +131,5 @@ def test_an_evaluation_has_the_figures_of_the_contract(data: Path, tmp_path: Pat
     report = fit(data, config(), tmp_path / "run")
     figures = evaluate(data, model=report.model, split="val", limit=2)
     assert figures.keys() >= CONTRACT
-    assert figures["controls"].keys() == {"memory_off", "shuffled"}
+    assert figures["controls"].keys() == {"memory_off", "shuffled", "majority_vote"}
     assert all(control.keys() >= CONTRACT - {"controls"} for control in figures["controls"].values())

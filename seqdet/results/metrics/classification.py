@@ -1,4 +1,4 @@
-"""Is the name right: of every track, after how many frames, and of the whole clip.
+"""Is the name right: of every box, of every track, after how many frames, and of the whole clip.
 
 Legend: K classes. A truth track is one object's boxes in one clip.
 
@@ -12,6 +12,7 @@ frame's where the prediction has no track):
     accuracy after n frames    share of the truth tracks of at least n frames whose most recent name, n frames
                                after their first, is right; not found until then is wrong
     sequence accuracy          share of clips of known class whose predicted class is right
+    confusion of boxes         how often a truth box of class i was called j; misses and false alarms included
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqdet.results.metrics.inputs import SequencePredictions, SequenceTruth, paired
-from seqdet.results.metrics.matching import TruthTrack, truth_tracks
+from seqdet.results.metrics.matching import TruthTrack, matched_truths, truth_tracks
 
 FRAMES_AFTER = (4, 8, 16, 32)
 
@@ -119,6 +120,28 @@ def sequence_accuracy(
         clips=len(known),
         confusion=confusion(known[:, 0], known[:, 1], classes),
     )
+
+
+def box_confusion(
+    truths: Sequence[SequenceTruth], predictions: Sequence[SequencePredictions], classes: int
+) -> np.ndarray:
+    """(K + 1, K + 1) int64 counts of boxes: row, what is there; column, what it was called.
+
+    The last row is what was found where nothing is (false alarms), the last column what was not found.
+
+    Args:
+        truths: one a clip.
+        predictions: one a clip, in the same order, at the score threshold that a user would see.
+        classes: K, how many classes there are.
+    """
+    table = np.zeros((classes + 1, classes + 1), np.int64)
+    for truth, prediction in paired(truths, predictions):
+        taken = matched_truths(truth, prediction)
+        wanted = np.append(truth.class_ids, classes)  # its last entry is what -1 points to
+        np.add.at(table, (wanted[taken], prediction.label_ids), 1)
+        missed = np.setdiff1d(np.arange(len(truth.class_ids)), taken)
+        np.add.at(table[:, classes], truth.class_ids[missed], 1)
+    return table
 
 
 def confusion(wanted: np.ndarray, named: np.ndarray, classes: int) -> np.ndarray:

@@ -46,6 +46,7 @@ class AveragePrecision:
         agnostic_ap50: AP at IoU .5 when all classes are taken for one.
         per_class: for each class name ``{"ap50", "ap50_95", "truths"}``.
         by_size: for each size group ``{"map50", "map50_95", "truths"}``; truths of other sizes are ignored.
+        curves: for each class with truth the 101 precisions at IoU .5 and recalls 0, .01, ..., 1.
     """
 
     map50: float | None
@@ -54,6 +55,7 @@ class AveragePrecision:
     agnostic_ap50: float | None
     per_class: dict[str, dict[str, float | int | None]] = field(default_factory=dict)
     by_size: dict[str, dict[str, float | int | None]] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ def average_precision(
             }
             for group, (name, (low, high)) in enumerate(size_groups_px.items(), start=1)
         },
+        curves={name: of_all[0, :, k].tolist() for k, name in enumerate(classes) if of_all[0, 0, k] > -1},
     )
 
 

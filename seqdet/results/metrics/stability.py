@@ -46,6 +46,8 @@ class Stability:
         delay_frames_median: median delay where a miss is later than anything; None when that is a miss.
         tracks: how many truth tracks there are.
         missed_tracks: how many of them were never found.
+        flips: of presence and label together.
+        minutes: during which truth tracks are present.
     """
 
     flicker_per_min: float | None
@@ -58,6 +60,8 @@ class Stability:
     delay_frames_median: float | None
     tracks: int
     missed_tracks: int
+    flips: int
+    minutes: float
 
 
 def stability(truths: Sequence[SequenceTruth], predictions: Sequence[SequencePredictions]) -> Stability:
@@ -103,6 +107,8 @@ def stability(truths: Sequence[SequenceTruth], predictions: Sequence[SequencePre
         delay_frames_median=median if np.isfinite(median) else None,
         tracks=len(delay),
         missed_tracks=int(np.count_nonzero(~found)),
+        flips=presence_flips + label_flips,
+        minutes=minutes,
     )
 
 

@@ -55,40 +55,76 @@ class TrackingScores:
     identity_switches: int
 
 
-def tracking_scores(
+@dataclass(frozen=True, slots=True)
+class TrackingCounts:
+    """What is counted in each of C clips; the figures are functions of weighted sums over clips.
+
+    Attributes:
+        true_positives: (C, 19) float64: matches of HOTA, one column a localisation threshold alpha.
+        association: (C, 19) float64: how well the tracks of these matches agree, summed.
+        identity_true: (C,) float64: IDTP.
+        mistakes: (C,) float64: misses, false alarms and identity switches.
+        switches: (C,) float64: identity switches.
+        truth_boxes: (C,) float64.
+        predicted_boxes: (C,) float64.
+    """
+
+    true_positives: np.ndarray
+    association: np.ndarray
+    identity_true: np.ndarray
+    mistakes: np.ndarray
+    switches: np.ndarray
+    truth_boxes: np.ndarray
+    predicted_boxes: np.ndarray
+
+    def scores(self, weights: np.ndarray) -> TrackingScores:
+        """The figures of clips that count ``weights``, (C,), times each."""
+        truth_boxes, predicted_boxes = (
+            float(weights @ self.truth_boxes),
+            float(weights @ self.predicted_boxes),
+        )
+        if not truth_boxes:
+            return TrackingScores(None, None, None, None, None, 0)
+        true_positives, association = weights @ self.true_positives, weights @ self.association
+        det_a = true_positives / (truth_boxes + predicted_boxes - true_positives)
+        ass_a = association / np.maximum(true_positives, 1)
+        return TrackingScores(
+            hota=float(np.sqrt(det_a * ass_a).mean()),
+            det_a=float(det_a.mean()),
+            ass_a=float(ass_a.mean()),
+            idf1=2 * float(weights @ self.identity_true) / (truth_boxes + predicted_boxes),
+            mota=1 - float(weights @ self.mistakes) / truth_boxes,
+            identity_switches=int(weights @ self.switches),
+        )
+
+
+def tracking_counts(
     truths: Sequence[SequenceTruth], predictions: Sequence[SequencePredictions]
-) -> TrackingScores:
-    """HOTA, IDF1 and MOTA over all clips.
+) -> TrackingCounts:
+    """Match the tracks of each clip.
 
     Args:
         truths: one a clip.
         predictions: one a clip, in the same order; boxes with track id -1 are left out.
     """
-    hota_parts, identity_true, mistakes, switches = [], 0, 0, 0
-    truth_boxes = predicted_boxes = 0
+    rows = []
     for truth, prediction in paired(truths, predictions):
         clip = _clip(truth, prediction.where(prediction.track_ids >= 0))
-        hota_parts.append(_hota_counts(clip))
-        identity_true += _identity_true_positives(clip)
-        clip_mistakes, clip_switches = _clear_counts(clip)
-        mistakes += clip_mistakes
-        switches += clip_switches
-        truth_boxes += int(clip.truth_counts.sum())
-        predicted_boxes += int(clip.predicted_counts.sum())
-    if not truth_boxes:
-        return TrackingScores(None, None, None, None, None, 0)
-    true_positives = np.sum([part[0] for part in hota_parts], axis=0)
-    association = np.sum([part[1] for part in hota_parts], axis=0)
-    det_a = true_positives / (truth_boxes + predicted_boxes - true_positives)
-    ass_a = association / np.maximum(true_positives, 1)
-    return TrackingScores(
-        hota=float(np.sqrt(det_a * ass_a).mean()),
-        det_a=float(det_a.mean()),
-        ass_a=float(ass_a.mean()),
-        idf1=2 * identity_true / (truth_boxes + predicted_boxes),
-        mota=1 - mistakes / truth_boxes,
-        identity_switches=switches,
-    )
+        true_positives, association = _hota_counts(clip)
+        mistakes, switches = _clear_counts(clip)
+        sums = [_identity_true_positives(clip), mistakes, switches]
+        sums += [int(clip.truth_counts.sum()), int(clip.predicted_counts.sum())]
+        rows.append(np.concatenate([true_positives, association, sums]))
+    table = np.array(rows, np.float64).reshape(-1, 2 * len(_ALPHAS) + 5)
+    alphas = len(_ALPHAS)
+    return TrackingCounts(table[:, :alphas], table[:, alphas : 2 * alphas], *table[:, 2 * alphas :].T)
+
+
+def tracking_scores(
+    truths: Sequence[SequenceTruth], predictions: Sequence[SequencePredictions]
+) -> TrackingScores:
+    """HOTA, IDF1 and MOTA over all clips, each once; arguments as for ``tracking_counts``."""
+    return tracking_counts(truths, predictions).scores(np.ones(len(truths)))
 
 
 class _Frame(NamedTuple):

@@ -1,12 +1,11 @@
-"""Track and sequence accuracy, flicker, jitter, delay and the bootstrap, by hand and by what must hold."""
+"""Track and sequence accuracy, confusion, flicker, jitter and delay, by hand and by what must hold."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from seqdet.results.metrics.bootstrap import interval, ratio_interval
-from seqdet.results.metrics.classification import sequence_accuracy, track_accuracy
+from seqdet.results.metrics.classification import box_confusion, sequence_accuracy, track_accuracy
 from seqdet.results.metrics.inputs import SequencePredictions, SequenceTruth
 from seqdet.results.metrics.stability import stability
 from seqdet.types import Detections, Targets
@@ -119,38 +118,59 @@ def test_nothing_to_measure_is_none():
     assert track_accuracy([], [], 3).accuracy is None
 
 
-def test_the_bootstrap_draws_recordings_not_clips():
-    """Copies of a recording's clips carry no news: the interval must not shrink."""
-    generator = np.random.default_rng(1)
-    right = generator.integers(0, 2, 12).astype(float)
-    names = [f"r{i}" for i in range(12)]
-    once = ratio_interval(right, np.ones(12), names)
-    copied = ratio_interval(np.tile(right, 30), np.ones(360), names * 30)
-    assert once == pytest.approx(copied)
-    assert once.low <= once.value <= once.high
-    assert once == ratio_interval(right, np.ones(12), names), "the same seed, the same interval"
+BOX_CASES = [
+    # names of one truth of class 0 over the frames -> row, column of what is counted
+    ([0], (0, 0)),
+    ([1], (0, 1)),
+    ([N], (0, 3)),
+]
 
 
-def test_both_bootstraps_agree():
-    right, names = [1.0, 0.0, 1.0, 1.0, 0.0], ["a", "a", "b", "c", "d"]
-    fast = ratio_interval(right, np.ones(5), names, draws=300)
-    slow = interval(lambda chosen: float(np.mean(np.array(right)[chosen])), names, draws=300)
-    assert fast == pytest.approx(slow)
+@pytest.mark.parametrize(("names", "place"), BOX_CASES)
+def test_box_confusion_by_hand(names, place):
+    pair = one_track(names)
+    table = box_confusion([pair[0]], [pair[1]], 3)
+    assert table[place] == table.sum() == 1
 
 
-def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    generator = np.random.default_rng(2)
-    covered = 0
-    for _ in range(200):
-        of_recording = np.repeat(generator.normal(0.5, 0.2, 30), 4)
-        low, high = ratio_interval(
-            of_recording + generator.normal(0, 0.05, 120),
-            np.ones(120),
-            [str(i // 4) for i in range(120)],
-            draws=400,
-        )[1:3]
-        covered += low <= 0.5 <= high
-    assert 0.87 <= covered / 200 <= 0.99
+def test_box_confusion_counts_a_false_alarm_in_the_last_row():
+    truth, prediction = one_track([0, 2], offsets=[(0, 0), (50, 0)])
+    table = box_confusion([truth], [prediction], 3)
+    assert (table[0, 0], table[0, 3], table[3, 2], table.sum()) == (1, 1, 1, 3)
+
+
+def test_box_confusion_has_every_truth_in_its_row_and_every_prediction_in_its_column(make_clip):
+    generator = np.random.default_rng(6)
+    truths, predictions = zip(*[make_clip(generator, objects=4) for _ in range(3)], strict=True)
+    table = box_confusion(truths, predictions, 3)
+    of_truths = np.bincount(np.concatenate([t.class_ids for t in truths]), minlength=3)
+    of_predictions = np.bincount(np.concatenate([p.label_ids for p in predictions]), minlength=3)
+    assert table[:3].sum(axis=1).tolist() == of_truths.tolist()
+    assert table[:, :3].sum(axis=0).tolist() == of_predictions.tolist()
+    assert table[3, 3] == 0
+
+
+def test_box_confusion_equals_supervision_where_boxes_do_not_compete(make_clip):
+    """Its matching prefers the greater overlap, ours the better score: one object and one box a frame."""
+    supervision = pytest.importorskip("supervision")
+    generator = np.random.default_rng(7)
+    truth, prediction = make_clip(generator, frames=60, objects=1)
+    _, first = np.unique(prediction.frame_ids, return_index=True)
+    prediction = prediction.where(np.isin(np.arange(len(prediction.frame_ids)), first))
+    rows = [
+        np.concatenate([value.boxes_xyxy_px, value.class_ids[:, None]], axis=1)
+        for value in (truth, prediction)
+    ]
+    rows[1] = np.concatenate([rows[1], prediction.scores[:, None]], axis=1)
+    frames = list(zip(truth.per_frame(), prediction.per_frame(truth.frames), strict=True))
+    expected = supervision.ConfusionMatrix.from_tensors(
+        predictions=[rows[1][p] for _, p in frames],
+        targets=[rows[0][t] for t, _ in frames],
+        classes=["a", "b", "c"],
+        conf_threshold=0.0,
+        iou_threshold=0.5,
+    ).matrix
+    np.testing.assert_array_equal(box_confusion([truth], [prediction], 3), expected)
 
 
 def test_inputs_are_built_from_what_travels_and_check_themselves():
