@@ -20,7 +20,7 @@ NOISE_LEVEL = 6.0
 
 CONTRAST = (38.0, 70.0)
 RADIUS_PX = (4.0, 12.0)
-_SOFT_PX = 1.5
+SOFT_PX = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Actor:
     class_id: int | None
     shape: str = "disc"
     lasts: tuple[int, int] = (0, 2**31)
-    soft_px: float = _SOFT_PX
+    soft_px: float = SOFT_PX
 
 
 def backdrop(
@@ -136,7 +136,7 @@ def paint(
             column = labelled.index(actor)
             seen.append((column, actor))
             if front is not None and alpha.any():
-                hidden[index, column] = alpha[front[0]].sum() / alpha.sum()
+                hidden[index, column] = hidden_part(alpha, front[0])
         if front is not None:
             light = np.where(front[0], front[1], light)
         light += np.float32(noise_level) * rng.standard_normal((height, width), np.float32)
@@ -163,6 +163,11 @@ def _truth(seen: list[tuple[int, Actor]], index: int, size_wh: tuple[int, int]) 
         np.array([row[1] for row in rows], np.int64),
         np.array([row[2] for row in rows], np.int64),
     )
+
+
+def hidden_part(alpha: np.ndarray, mask: np.ndarray) -> float:
+    """Part 0..1 of a shape that is behind a mask; both (H, W), the shape's coverage and bool."""
+    return float(alpha[mask].sum(dtype=np.float64) / alpha.sum(dtype=np.float64))
 
 
 def runs(flags: np.ndarray) -> list[tuple[int, int]]:

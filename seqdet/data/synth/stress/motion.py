@@ -42,7 +42,7 @@ def camera_clip(rng: np.random.Generator, request: Request) -> StressClip:
     """Two or three discs in a textured world 1.3 times the picture; the camera drifts and shakes.
 
     The class is the motion in the world. Objects leave the picture and come back as the same track. It may
-    happen that none is ever seen: to redraw such clips would favour places, and some classes more than others.
+    happen that none is ever seen: to redraw such clips would favour some places, and so some classes.
     """
     size = np.array(request.size_wh)
     world = np.ceil(1.3 * size).astype(int)

@@ -13,10 +13,12 @@ from seqdet.data.synth.sprites import SHAPES, soft_shape
 from seqdet.data.synth.stress.clip import (
     CONTRAST,
     FPS,
+    SOFT_PX,
     Actor,
     Request,
     StressClip,
     backdrop,
+    hidden_part,
     paint,
     runs,
 )
@@ -85,8 +87,5 @@ def _passer(rng: np.random.Generator, request: Request, motion: str, wall: np.nd
 def _hidden(shape: str, centres_xy: np.ndarray, radius_px: float, wall: np.ndarray) -> np.ndarray:
     """(T,) part of a shape that the wall covers."""
     size_wh = (wall.shape[1], wall.shape[0])
-    parts = []
-    for centre in centres_xy:
-        alpha = soft_shape(shape, centre, radius_px, 1.5, size_wh)
-        parts.append(alpha[wall].sum() / alpha.sum())
-    return np.array(parts)
+    shapes = (soft_shape(shape, centre, radius_px, SOFT_PX, size_wh) for centre in centres_xy)
+    return np.array([hidden_part(alpha, wall) for alpha in shapes])
