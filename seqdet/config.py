@@ -41,6 +41,11 @@ class ModelConfig(_Section):
         "bottleneck", description="cell of the map memory; the others cost more (docs/ablations.md)"
     )
     peepholes: bool = Field(True, description="let the gates see the cell state; a GRU has none")
+    difference_rates: tuple[float, ...] = Field(
+        (),
+        description="the encoder also sees how each frame differs from running averages of those before, one "
+        "channel a rate (1: the frame before; 0.1: a background of ten frames); needs memory",
+    )
     objectness: Literal["separate", "merged"] = Field(
         "separate", description="an output of its own, or the best score of a class"
     )
@@ -50,6 +55,8 @@ class ModelConfig(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
+        if not all(0 < rate <= 1 for rate in self.difference_rates):
+            raise ValueError(f"difference_rates lie above 0 and up to 1, got {list(self.difference_rates)}")
         if any(side % 32 or side < 32 for side in self.input_size_wh):
             raise ValueError(f"input_size_wh must be multiples of 32, got {list(self.input_size_wh)}")
         if not self.levels or any(level not in (4, 8, 16, 32) for level in self.levels):

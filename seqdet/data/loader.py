@@ -15,7 +15,7 @@ import numpy as np
 from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
-from seqdet.data.paste import paste_track
+from seqdet.data.paste import Placement, paste_track
 from seqdet.data.transforms import ClipGeometry, photometric
 from seqdet.data.windows import next_start, window_indices, window_starts
 from seqdet.errors import InputError
@@ -41,6 +41,7 @@ class ClipPlan:
         seed: of the augmentation; one stream keeps its seed.
         donor: index of the sequence whose track is pasted, -1 for none.
         donor_start: first frame of the donor.
+        chunks: how many the stream may have, 1 for a random window.
     """
 
     sequence: int
@@ -50,6 +51,7 @@ class ClipPlan:
     seed: int
     donor: int = -1
     donor_start: int = 0
+    chunks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def plan_batch(
             last = previous[slot]
             frames = sampler.frames[last.sequence]
             follows = next_start(frames, last.start, shape.frames, last.stride)
-            if last.sequence >= 0 and follows is not None and last.chunk + 1 < MAX_CHUNKS:
+            if last.sequence >= 0 and follows is not None and last.chunk + 1 < last.chunks:
                 donor_start = (
                     next_start(sampler.frames[last.donor], last.donor_start, shape.frames, last.stride)
                     if last.donor >= 0
@@ -132,15 +134,17 @@ def plan_batch(
 def _plan_new(sampler: Sampler, shape: BatchShape, rng: np.random.Generator, streams: bool) -> ClipPlan:
     stride = int(rng.integers(1, shape.max_stride + 1))
     seed = int(rng.integers(2**31))
+    chunks = MAX_CHUNKS if streams else 1
     if not streams and rng.random() < shape.synthetic_fraction:
-        return ClipPlan(-1, 0, stride, 0, seed)
-    sequence = sampler.draw(rng)
-    start = int(rng.integers(window_starts(sampler.frames[sequence], shape.frames, stride)))
+        sequence, start = -1, 0
+    else:
+        sequence = sampler.draw(rng)
+        start = int(rng.integers(window_starts(sampler.frames[sequence], shape.frames, stride)))
     if rng.random() >= shape.paste_probability:
-        return ClipPlan(sequence, start, stride, 0, seed)
+        return ClipPlan(sequence, start, stride, 0, seed, chunks=chunks)
     donor = sampler.draw(rng)
     donor_start = int(rng.integers(window_starts(sampler.frames[donor], shape.frames, stride)))
-    return ClipPlan(sequence, start, stride, 0, seed, donor, donor_start)
+    return ClipPlan(sequence, start, stride, 0, seed, donor, donor_start, chunks)
 
 
 class ClipRenderer:
@@ -189,7 +193,7 @@ class ClipRenderer:
         rng = np.random.default_rng(plan.seed)
         noise = np.random.default_rng([plan.seed, plan.chunk])
         if plan.sequence < 0:
-            return self._rendered(plan, shape, rng)
+            return self._rendered(plan, shape, rng, noise)
         sequence = self.sequences[plan.sequence]
         indices = window_indices(sequence.frames, plan.start, shape.frames, plan.stride)
         pictures, times = self.cache.frames(sequence, indices)
@@ -208,19 +212,23 @@ class ClipRenderer:
             if pasted not in (-1, class_id):
                 class_id = -1
         if shape.augment:
-            frames = photometric(frames, rng)
+            frames = photometric(frames, rng, noise)
             if shape.frames > 1 and noise.random() < shape.corrupt_probability:
                 frames = _corrupt(frames, noise)
         return frames, times, boxes, classes, present, class_id
 
     def _rendered(
-        self, plan: ClipPlan, shape: BatchShape, rng: np.random.Generator
+        self, plan: ClipPlan, shape: BatchShape, rng: np.random.Generator, noise: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
         if self.render_scene is None:
             raise InputError("a plan with a rendered scene, but nothing that renders it")
         frames, truth, class_id = self.render_scene(rng, self.input_wh, shape.frames, plan.stride)
         boxes, classes, present = _by_track(list(truth), ClipGeometry.fit(self.input_wh, self.input_wh))
-        frames = photometric(frames, rng) if shape.augment else frames
+        if plan.donor >= 0:
+            boxes, classes, present, pasted = self._paste(plan, shape, frames, boxes, classes, present)
+            if pasted not in (-1, class_id):
+                class_id = -1
+        frames = photometric(frames, rng, noise) if shape.augment else frames
         return frames, np.arange(shape.frames) * plan.stride / 30, boxes, classes, present, class_id
 
     def _paste(
@@ -232,31 +240,40 @@ class ClipRenderer:
         classes: np.ndarray,
         present: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """Paste the donor's longest track; also returns its class, -1 when nothing was pasted."""
+        """Paste the donor's longest track; also returns its class, -1 when nothing was pasted.
+
+        Track and place are drawn for the whole stream, so that the object goes on from chunk to chunk.
+        """
+        nothing = boxes, classes, present, -1
         donor = self.sequences[plan.donor]
-        indices = window_indices(donor.frames, plan.donor_start, shape.frames, plan.stride)
-        pictures, _ = self.cache.frames(donor, indices)
+        done_before = plan.chunk * shape.frames
+        path = window_indices(
+            donor.frames,
+            plan.donor_start - done_before * plan.stride,
+            plan.chunks * shape.frames,
+            plan.stride,
+        )
+        now = slice(done_before, done_before + shape.frames)
+        pictures, _ = self.cache.frames(donor, path[now])
         source_wh = (pictures[0].shape[1], pictures[0].shape[0])
-        truth = [self._targets(plan.donor, int(i), source_wh) for i in indices]
-        whole = ClipGeometry(np.eye(2, 3), source_wh)
-        donor_boxes, donor_classes, donor_present = _by_track(truth, whole)
+        truth = [self._targets(plan.donor, int(i), source_wh) for i in path]
+        donor_boxes, donor_classes, donor_present = _by_track(truth, ClipGeometry(np.eye(2, 3), source_wh))
         if donor_boxes.shape[1] == 0:
-            return boxes, classes, present, -1
+            return nothing
         track = int(donor_present.sum(axis=0).argmax())
-        rng = np.random.default_rng([plan.seed, 1])
+        there = donor_present[:, track]
+        placement = Placement.draw(
+            np.random.default_rng([plan.seed, 1]), donor_boxes[there, track], source_wh, self.input_wh
+        )
         placed, done = paste_track(
-            frames, pictures, donor_boxes[:, track], donor_present[:, track], boxes[present], rng
+            frames, pictures, donor_boxes[now, track], there[now], boxes[present], placement
         )
         if not done.any():
-            return boxes, classes, present, -1
+            return nothing
+        pasted = int(donor_classes[:, track].max())
         boxes = np.concatenate([boxes, placed[:, None]], axis=1)
-        classes = np.concatenate([classes, np.where(done, donor_classes[:, track], -1)[:, None]], axis=1)
-        return (
-            boxes,
-            classes,
-            np.concatenate([present, done[:, None]], axis=1),
-            int(donor_classes[:, track].max()),
-        )
+        classes = np.concatenate([classes, np.where(done, pasted, -1)[:, None]], axis=1)
+        return boxes, classes, np.concatenate([present, done[:, None]], axis=1), pasted
 
     def _targets(self, index: int, frame: int, picture_wh: tuple[int, int]) -> Targets:
         """The truth of a frame in pixels of the cached picture."""

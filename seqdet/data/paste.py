@@ -11,6 +11,8 @@ with an alpha that fades out between the object's box and a box ``GROW`` times a
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
 
@@ -19,13 +21,52 @@ from seqdet.boxes import area, clip, intersection
 GROW = 1.5
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how a track is pasted, the same in every frame: mirror, then scale, then shift.
+
+    Attributes:
+        mirror_px: width of the donor's pictures to mirror at, or None.
+        scale: pixels of the clip a donor's pixel.
+        shift_xy: (2,) pixels of the clip.
+    """
+
+    mirror_px: int | None
+    scale: float
+    shift_xy: np.ndarray
+
+    @classmethod
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        boxes_xyxy_px: np.ndarray,
+        donor_wh: tuple[int, int],
+        clip_wh: tuple[int, int],
+    ) -> Placement:
+        """A random size (.7 to 1.5) and place; the path, (M > 0, 4) boxes, lies inside if there is room."""
+        scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.5))))
+        whole = cls(donor_wh[0] if rng.random() < 0.5 else None, scale, np.zeros(2))
+        seen = whole.boxes(boxes_xyxy_px)
+        low, high = seen[:, :2].min(axis=0), seen[:, 2:].max(axis=0)
+        room = np.array(clip_wh) - (high - low)
+        corner = rng.uniform(np.minimum(room, 0), np.maximum(room, 1))
+        return replace(whole, shift_xy=corner - low)
+
+    def boxes(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+        """(M, 4) boxes of the donor -> float32 boxes in the clip."""
+        boxes = boxes_xyxy_px.astype(np.float32).copy()
+        if self.mirror_px is not None:
+            boxes[:, [0, 2]] = self.mirror_px - boxes[:, [2, 0]]
+        return (boxes * self.scale + np.tile(self.shift_xy, 2)).astype(np.float32)
+
+
 def paste_track(
     frames: np.ndarray,
     donor: list[np.ndarray],
     donor_boxes_xyxy_px: np.ndarray,
     present: np.ndarray,
     occupied_xyxy_px: np.ndarray,
-    rng: np.random.Generator,
+    placement: Placement,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paste one track into a clip, in place.
 
@@ -34,38 +75,23 @@ def paste_track(
         donor: T pictures (h, w, 3) uint8 of the donor's clip.
         donor_boxes_xyxy_px: (T, 4) the track in the donor's pixels.
         present: (T,) bool, where the track exists.
-        occupied_xyxy_px: (M, 4) boxes of objects that are there already; the track keeps off them.
-        rng: where place, size and mirroring come from.
+        occupied_xyxy_px: (M, 4) boxes of objects that are there; a track that meets one is not pasted.
+        placement: where to and how.
 
     Returns:
-        (T, 4) float32 boxes in the clip's pixels and (T,) bool where it was pasted; all False when no place
-        was found.
+        (T, 4) float32 boxes in the clip's pixels and (T,) bool where it was pasted; all False when its way is
+        taken.
     """
-    nothing = np.zeros((len(frames), 4), np.float32), np.zeros(len(frames), bool)
-    if not present.any():
-        return nothing
-    height, width = frames.shape[1:3]
-    donor_width = donor[0].shape[1]
-    scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.5))))
-    flip = rng.random() < 0.5
-    boxes = donor_boxes_xyxy_px.astype(np.float32).copy()
-    if flip:
-        boxes[:, [0, 2]] = donor_width - boxes[:, [2, 0]]
-    boxes *= scale
-    seen = boxes[present]
-    path = np.concatenate([seen[:, :2].min(axis=0), seen[:, 2:].max(axis=0)])
-    for _ in range(5):
-        room = np.array([width, height]) - (path[2:] - path[:2])
-        corner = rng.uniform(np.minimum(room, 0), np.maximum(room, 1))
-        moved = boxes + np.tile(corner - path[:2], 2).astype(np.float32)
-        if len(occupied_xyxy_px) == 0 or intersection(moved[present], occupied_xyxy_px).max() == 0:
-            break
-    else:
-        return nothing
+    width, height = frames.shape[2], frames.shape[1]
+    moved = placement.boxes(donor_boxes_xyxy_px)
     done = np.zeros(len(frames), bool)
-    for t in np.flatnonzero(present):
-        picture = donor[t][:, ::-1] if flip else donor[t]
-        done[t] = _paste_one(frames[t], picture, boxes[t] / scale, moved[t], scale)
+    if present.any() and (
+        len(occupied_xyxy_px) == 0 or intersection(moved[present], occupied_xyxy_px).max() == 0
+    ):
+        still = replace(placement, scale=1.0, shift_xy=np.zeros(2)).boxes(donor_boxes_xyxy_px)
+        for t in np.flatnonzero(present):
+            picture = donor[t] if placement.mirror_px is None else donor[t][:, ::-1]
+            done[t] = _paste_one(frames[t], picture, still[t], moved[t], placement.scale)
     return np.where(done[:, None], clip(moved, (width, height)), 0).astype(np.float32), done
 
 

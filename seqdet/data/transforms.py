@@ -150,12 +150,13 @@ def _photometric() -> albumentations.Compose:
     )
 
 
-def photometric(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def photometric(frames: np.ndarray, rng: np.random.Generator, noise: np.random.Generator) -> np.ndarray:
     """Random contrast, brightness, gamma, inversion, colour loss, blur, compression, noise: one draw a clip.
 
     Args:
         frames: (T, H, W, 3) uint8.
-        rng: where the draw comes from.
+        rng: where the draw comes from; the next chunk of a stream has the same.
+        noise: where the noise comes from; new in every chunk.
 
     Returns:
         (T, H, W, 3) uint8, a new array.
@@ -169,7 +170,7 @@ def photometric(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     transform.set_random_seed(int(rng.integers(2**31)))
     frames = transform(images=frames)["images"]
     if rng.random() < 0.4:
-        frames = _add_noise(frames, rng)
+        frames = _add_noise(frames, rng.uniform(2, 12), rng.random() < 0.7, noise)
     return frames
 
 
@@ -185,11 +186,9 @@ def _tone_curve(rng: np.random.Generator) -> np.ndarray:
     return (np.clip(curve[:, None] + cast, 0, 1) * 255).astype(np.uint8)[:, None, :]
 
 
-def _add_noise(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _add_noise(frames: np.ndarray, sigma: float, grey: bool, rng: np.random.Generator) -> np.ndarray:
     """Sensor noise: one field of normal numbers, moved to another place in every frame."""
     _, height, width, _ = frames.shape
-    sigma = rng.uniform(2, 12)
-    grey = rng.random() < 0.7
     field = rng.standard_normal((height, width, 1 if grey else 3), dtype=np.float32) * sigma
     field = np.broadcast_to(field, (height, width, 3)).astype(np.int16)
     noisy = np.empty_like(frames)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seqdet.config import ModelConfig
+from seqdet.model.difference import FrameDifference
 from seqdet.model.encoder import Encoder, Neck, build_encoder
 from seqdet.model.heads import HeadOutput, Heads
 from seqdet.model.lstm import CellState
@@ -53,6 +54,7 @@ class Detector(nn.Module):
         clip: ClipMemory,
         tracks: TrackMemory,
         max_tracks: int,
+        difference: FrameDifference | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -62,6 +64,7 @@ class Detector(nn.Module):
         self.clip = clip
         self.tracks = tracks
         self.max_tracks = max_tracks
+        self.difference = difference
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
@@ -77,6 +80,7 @@ class Detector(nn.Module):
             maps=self.memory.initial_state(batch, size_wh) if self.memory is not None else (),
             clip=self.clip.lstm.initial_state(batch),
             tracks=CellState(*(part.unflatten(0, (batch, self.max_tracks)) for part in rows)),
+            frames=self.difference.initial_state(batch, size_wh) if self.difference is not None else None,
         )
 
     def forward(
@@ -96,6 +100,10 @@ class Detector(nn.Module):
         if state is None:
             state = self.initial_state(batch, (width, height))
         pictures = (frames.flatten(0, 1).to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
+        averages = state.frames
+        if self.difference is not None and averages is not None:
+            changes, averages = self.difference(pictures.unflatten(0, (batch, time)), averages)
+            pictures = torch.cat([pictures, changes], dim=1)
         maps = self.neck(self.encoder(pictures.contiguous(memory_format=torch.channels_last)))
         map_state = state.maps
         if self.memory is not None:
@@ -104,7 +112,10 @@ class Detector(nn.Module):
         with torch.autocast(frames.device.type, enabled=False):
             pooled = self.clip.pool(maps, heads).unflatten(0, (batch, time))
             clip_logits, clip_state = self.clip(pooled, state.clip)
-        return DetectorOutput(heads, clip_logits, maps), DetectorState(map_state, clip_state, state.tracks)
+        return (
+            DetectorOutput(heads, clip_logits, maps),
+            DetectorState(map_state, clip_state, state.tracks, averages),
+        )
 
     def track_step(
         self, features: Tensor, boxes_xyxy: Tensor, velocity: Tensor, present: Tensor, state: CellState
@@ -128,7 +139,8 @@ class Detector(nn.Module):
 
 def build_detector(config: ModelConfig, classes: int) -> Detector:
     """Build the detector that ``config`` describes, for ``classes`` classes, with fresh weights."""
-    encoder = build_encoder(config.encoder, config.encoder_weights)
+    rates = config.difference_rates if config.memory else ()
+    encoder = build_encoder(config.encoder, config.encoder_weights, len(rates))
     feature_width = config.channels * len(config.levels)
     return Detector(
         encoder=encoder,
@@ -140,4 +152,5 @@ def build_detector(config: ModelConfig, classes: int) -> Detector:
         clip=ClipMemory(config.channels, classes, config.clip_width, config.peepholes),
         tracks=TrackMemory(feature_width, classes, config.track_width, config.peepholes),
         max_tracks=config.max_tracks,
+        difference=FrameDifference(rates) if rates else None,
     )

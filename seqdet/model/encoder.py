@@ -24,18 +24,18 @@ STRIDES = (4, 8, 16, 32)
 class Encoder(nn.Module):
     """Feature maps of a picture at strides 4, 8, 16 and 32.
 
-    Input (N, 3, H, W) float, H and W multiples of 32; output four maps (N, C_i, H / stride_i, W / stride_i),
-    ``channels`` holds the C_i.
+    Input (N, 3, H, W) float, H and W multiples of 32 (more channels where asked for); output four maps
+    (N, C_i, H / stride_i, W / stride_i), ``channels`` holds the C_i.
     """
 
-    def __init__(self, blocks: list[nn.Module]) -> None:
+    def __init__(self, blocks: list[nn.Module], inputs: int = 3) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
-        self.taps, self.channels = _last_block_of_each_stride(blocks)
+        self.taps, self.channels = _last_block_of_each_stride(blocks, inputs)
         del self.blocks[self.taps[-1] + 1 :]
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) -> four maps, finest first."""
+        """(N, 3 or more, H, W) -> four maps, finest first."""
         maps = []
         for number, block in enumerate(self.blocks):
             pictures = block(pictures)
@@ -44,10 +44,10 @@ class Encoder(nn.Module):
         return maps
 
 
-def _last_block_of_each_stride(blocks: list[nn.Module]) -> tuple[list[int], list[int]]:
+def _last_block_of_each_stride(blocks: list[nn.Module], inputs: int) -> tuple[list[int], list[int]]:
     """Index and channels of the last block that works at each of STRIDES, found by a picture of 64 x 64."""
     taps: dict[int, tuple[int, int]] = {}
-    picture = torch.zeros(1, 3, 64, 64)
+    picture = torch.zeros(1, inputs, 64, 64)
     with torch.no_grad():
         for number, block in enumerate(blocks):
             training = block.training
@@ -136,13 +136,14 @@ _IMAGENET = {
 }
 
 
-def build_encoder(name: str, weights: str | None = None) -> Encoder:
+def build_encoder(name: str, weights: str | None = None, extra_inputs: int = 0) -> Encoder:
     """Build an encoder by name.
 
     Args:
         name: a key of the table above.
         weights: "imagenet" (torchvision downloads them), a path to a .safetensors file with torchvision's
             parameter names, or None for random weights.
+        extra_inputs: input channels beside red, green and blue. They begin without influence.
 
     Raises:
         UsageError: torchvision has no weights for this network.
@@ -157,7 +158,27 @@ def build_encoder(name: str, weights: str | None = None) -> Encoder:
         network.load_state_dict(_IMAGENET[name].get_state_dict(progress=False, check_hash=True))
     elif weights is not None:
         _load_file_into(network, name, Path(weights))
-    return Encoder(_blocks(network))
+    if extra_inputs:
+        _widen(network, extra_inputs)
+    return Encoder(_blocks(network), 3 + extra_inputs)
+
+
+def _widen(network: nn.Module, extra: int) -> None:
+    """Give the first convolution ``extra`` more input channels, with weights of zero."""
+    name, first = next((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
+    weight = torch.cat(
+        [first.weight, first.weight.new_zeros(len(first.weight), extra, *first.kernel_size)], 1
+    )
+    wide = nn.Conv2d(
+        first.in_channels + extra,
+        first.out_channels,
+        first.kernel_size,  # type: ignore[arg-type]
+        first.stride,  # type: ignore[arg-type]
+        first.padding,  # type: ignore[arg-type]
+        bias=first.bias is not None,
+    )
+    wide.load_state_dict(first.state_dict() | {"weight": weight.detach()})
+    network.set_submodule(name, wide)
 
 
 def _load_file_into(network: nn.Module, name: str, path: Path) -> None:

@@ -22,6 +22,10 @@ import torch
 from torch import Tensor, nn
 
 FORGET_BIAS = 1.0
+# A peephole of the forget gate can close a loop: the larger the cell, the less it forgets, and it grows for
+# ever. The cell is clipped (Sak et al., Interspeech 2014): tanh is 1 to 1e-13 there already, and contrary
+# evidence, at most 1 a step, is heard after at most this many steps.
+CELL_LIMIT = 16.0
 
 
 class CellState(NamedTuple):
@@ -46,7 +50,7 @@ def gates(pre: Tensor, cell: Tensor, peephole: Tensor | None) -> CellState:
     if peephole is not None:  # the sums are promoted to the precision of the cell
         i, f, o = i + peephole[0] * cell, f + peephole[1] * cell, o + peephole[2] * cell
     i, f, g, o = (gate.to(cell.dtype) for gate in (i, f, g, o))
-    new_cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+    new_cell = (torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)).clamp(-CELL_LIMIT, CELL_LIMIT)
     return CellState(torch.sigmoid(o) * torch.tanh(new_cell), new_cell)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seqdet.model.conv_cells import ConvGRU, ConvLSTM
+from seqdet.model.difference import FrameAverages
 from seqdet.model.heads import HeadOutput
 from seqdet.model.lstm import BottleneckConvLSTM, CellState, PeepholeLSTM
 
@@ -24,11 +25,13 @@ class DetectorState(NamedTuple):
         maps: one CellState (B, C, H, W) a level; empty without map memory.
         clip: CellState (B, S) of the sequence.
         tracks: CellState (B, R, S), one row a track; which track holds which row is the caller's table.
+        frames: running averages of the frames, None where the encoder sees no differences.
     """
 
     maps: tuple[CellState, ...]
     clip: CellState
     tracks: CellState
+    frames: FrameAverages | None = None
 
 
 _MAP_CELLS: dict[str, Callable[[int, bool], nn.Module]] = {

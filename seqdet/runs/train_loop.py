@@ -24,6 +24,7 @@ from seqdet.data.loader import BatchShape, ClipPlan, ClipRenderer, RenderScene, 
 from seqdet.errors import InputError, UsageError
 from seqdet.model.checkpoint import ModelCard, save_model
 from seqdet.model.detector import Detector, build_detector
+from seqdet.model.difference import FrameAverages
 from seqdet.model.losses import ClipTruth
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import DetectorState
@@ -248,11 +249,15 @@ class Run:
             return fresh
 
         def choose(old: CellState, new: CellState) -> CellState:
-            keep = (age > 0).view(-1, *[1] * (new.hidden.ndim - 1))
-            return CellState(torch.where(keep, old.hidden, new.hidden), torch.where(keep, old.cell, new.cell))
+            return CellState(*(_where_streams(age > 0, a, b) for a, b in zip(old, new, strict=True)))
 
         maps = tuple(choose(old, new) for old, new in zip(self.carried.maps, fresh.maps, strict=True))
-        return DetectorState(maps, choose(self.carried.clip, fresh.clip), fresh.tracks)
+        averages = fresh.frames
+        if averages is not None and self.carried.frames is not None:
+            averages = FrameAverages(
+                *(_where_streams(age > 0, a, b) for a, b in zip(self.carried.frames, averages, strict=True))
+            )
+        return DetectorState(maps, choose(self.carried.clip, fresh.clip), fresh.tracks, averages)
 
     def describe(self, stage: StageConfig, terms: dict[str, float], progress: float) -> dict[str, Any]:
         """A line of the log."""
@@ -352,7 +357,12 @@ def _set_batchnorm_training(model: Detector, training: bool) -> None:
 
 def _detached(state: DetectorState) -> DetectorState:
     maps = tuple(CellState(cell.hidden.detach(), cell.cell.detach()) for cell in state.maps)
-    return DetectorState(maps, CellState(state.clip.hidden.detach(), state.clip.cell.detach()), state.tracks)
+    clip = CellState(state.clip.hidden.detach(), state.clip.cell.detach())
+    return DetectorState(maps, clip, state.tracks, state.frames)
+
+
+def _where_streams(goes_on: torch.Tensor, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    return torch.where(goes_on.view(-1, *[1] * (new.ndim - 1)), old, new)
 
 
 def _log(path: Path, tell: Tell | None, line: dict[str, Any]) -> None:

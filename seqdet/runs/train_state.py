@@ -13,6 +13,7 @@ from seqdet.data.loader import ClipPlan
 from seqdet.errors import InputError
 from seqdet.model.checkpoint import read_tensors, write_tensors
 from seqdet.model.detector import Detector
+from seqdet.model.difference import FrameAverages
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import DetectorState
 from seqdet.model.optimise import WeightAverage
@@ -63,6 +64,9 @@ def save_state(
         for index, cell in enumerate([*carried.maps, carried.clip]):
             tensors[f"carried.{index}.hidden"] = cell.hidden.detach().cpu()
             tensors[f"carried.{index}.cell"] = cell.cell.detach().cpu()
+        if carried.frames is not None:
+            tensors["averages.means"] = carried.frames.means.cpu()
+            tensors["averages.count"] = carried.frames.count.cpu()
     document = {"format": FORMAT, "version": VERSION, "position": asdict(position), "config": config}
     write_tensors(path, {key: value.contiguous().clone() for key, value in tensors.items()}, document)
 
@@ -110,4 +114,7 @@ def _carried(tensors: dict[str, Tensor], model: Detector) -> DetectorState | Non
         CellState(part[f"{i}.hidden"].to(device), part[f"{i}.cell"].to(device)) for i in range(len(part) // 2)
     ]
     zeros = model.initial_state(len(cells[-1].hidden), (32, 32))
-    return DetectorState(tuple(cells[:-1]), cells[-1], zeros.tracks)
+    averages = None
+    if "averages.means" in tensors:
+        averages = FrameAverages(tensors["averages.means"].to(device), tensors["averages.count"].to(device))
+    return DetectorState(tuple(cells[:-1]), cells[-1], zeros.tracks, averages)

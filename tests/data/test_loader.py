@@ -189,6 +189,42 @@ def test_one_geometry_for_all_frames_of_a_stream(dataset: Dataset):
                 np.testing.assert_allclose(got, expected[kept][order], atol=1e-3)
 
 
+def test_a_pasted_object_goes_on_from_chunk_to_chunk(dataset: Dataset):
+    """As smoothly as its donor moves: the border between two chunks is a step like any other."""
+    shape = replace(PLAIN, paste_probability=1.0)
+    clips, pasted = renderer(dataset), 0
+    hosts = dataset.labels(dataset.sequences[1])
+    for seed in range(8):
+        plan = ClipPlan(1, 0, 1, 0, seed, donor=2, donor_start=0, chunks=6)
+        boxes, present = [], []
+        for chunk in range(6):
+            here = replace(plan, start=3 * chunk, donor_start=3 * chunk, chunk=chunk)
+            batch = clips.batch((here,), shape)
+            boxes.append(batch.boxes_xyxy_px[0, :, -1])
+            of_host = [len(hosts.at(here.start + t).track_ids) for t in range(3)]
+            present.append(batch.present[0].sum(axis=1) > of_host)
+        track, there = np.concatenate(boxes), np.concatenate(present)
+        steps = np.abs(np.diff((track[:, :2] + track[:, 2:]) / 2, axis=0)).max(axis=1)
+        known = there[1:] & there[:-1]
+        border = np.arange(1, 18) % 3 == 0
+        if (known & border).any() and (known & ~border).any():
+            pasted += 1
+            assert steps[known & border].max() <= 2 * steps[known & ~border].max() + 1
+    assert pasted >= 3
+
+
+def test_noise_is_new_in_every_chunk_of_a_stream(dataset: Dataset):
+    """Noise that came back would be a clock that no camera has; the tone must stay the same."""
+    shape = replace(RICH, paste_probability=0.0, corrupt_probability=0.0)
+    clips, noisy = renderer(dataset), 0
+    for seed in range(12):
+        first = clips.batch((ClipPlan(1, 0, 1, 0, seed, chunks=6),), shape).frames[0].astype(int)
+        second = clips.batch((ClipPlan(1, 0, 1, 1, seed, chunks=6),), shape).frames[0].astype(int)
+        assert np.abs(np.median(first) - np.median(second)) <= 3
+        noisy += bool(np.abs(first - second).mean() > 0.5)
+    assert 2 <= noisy < 12
+
+
 def test_a_scene_without_a_renderer_is_said(dataset: Dataset):
     blind = ClipRenderer(dataset, dataset.sequences, INPUT_WH, 0, None)
     with pytest.raises(InputError, match="renders"):

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
 from seqdet.model.detector import Detector
+from seqdet.model.difference import FrameDifference
 from seqdet.model.encoder import Encoder, Neck
 from seqdet.model.heads import Heads
 from seqdet.model.memory import ClipMemory, MapMemory, TrackMemory
@@ -25,8 +26,15 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(
-    params=[{}, {"peepholes": False}, {"cell": "convlstm"}, {"cell": "convgru"}, {"merged": True}],
-    ids=["bottleneck", "no peepholes", "convlstm", "convgru", "merged"],
+    params=[
+        {},
+        {"peepholes": False},
+        {"cell": "convlstm"},
+        {"cell": "convgru"},
+        {"merged": True},
+        {"rates": (1.0, 0.2)},
+    ],
+    ids=["bottleneck", "no peepholes", "convlstm", "convgru", "merged", "differences"],
 )
 def variant(request: pytest.FixtureRequest) -> dict[str, object]:
     """Arguments of ``make_detector``: each of the shapes that remember, in turn."""
@@ -45,13 +53,15 @@ def make_detector() -> MakeDetector:
         peepholes: bool = True,
         cell: str = "bottleneck",
         merged: bool = False,
+        rates: tuple[float, ...] = (),
     ) -> Detector:
-        widths = [3, 8, 8, 12, 12, 12]
+        widths = [3 + len(rates), 8, 8, 12, 12, 12]
         encoder = Encoder(
             [
                 Conv2dNormActivation(a, b, 3, 2, activation_layer=nn.Hardswish)
                 for a, b in itertools.pairwise(widths)
-            ]
+            ],
+            widths[0],
         )
         model = Detector(
             encoder=encoder,
@@ -61,6 +71,7 @@ def make_detector() -> MakeDetector:
             clip=ClipMemory(channels, classes, 8, peepholes),
             tracks=TrackMemory(channels * len(levels), classes, 8, peepholes),
             max_tracks=4,
+            difference=FrameDifference(rates) if rates else None,
         )
         with torch.no_grad():
             for name, parameter in model.named_parameters():

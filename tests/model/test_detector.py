@@ -8,6 +8,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from seqdet.model.detector import DetectorOutput
+from seqdet.model.difference import FrameAverages
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import DetectorState
 
@@ -21,6 +22,8 @@ def video(batch: int, frames: int, height: int = 64, width: int = 96) -> Tensor:
 def flat(state: DetectorState) -> dict[str, Tensor]:
     cells = {f"maps.{n}": cell for n, cell in enumerate(state.maps)}
     cells |= {"clip": state.clip, "tracks": state.tracks}
+    if state.frames is not None:
+        cells["frames"] = state.frames
     return {f"{name}.{part}": getattr(cell, part) for name, cell in cells.items() for part in cell._fields}
 
 
@@ -29,7 +32,11 @@ def unflat(tensors: dict[str, Tensor]) -> DetectorState:
         return CellState(tensors[f"{name}.hidden"], tensors[f"{name}.cell"])
 
     levels = sum(key.startswith("maps.") for key in tensors) // 2
-    return DetectorState(tuple(cell(f"maps.{n}") for n in range(levels)), cell("clip"), cell("tracks"))
+    averages = None
+    if "frames.means" in tensors:
+        averages = FrameAverages(tensors["frames.means"], tensors["frames.count"])
+    maps = tuple(cell(f"maps.{n}") for n in range(levels))
+    return DetectorState(maps, cell("clip"), cell("tracks"), averages)
 
 
 def assert_same(first: DetectorOutput, second: DetectorOutput, **tolerance: float) -> None:

@@ -30,6 +30,22 @@ def test_every_encoder_gives_maps_at_its_strides(name: str):
     assert not unused, "weights that no map depends on"
 
 
+@pytest.mark.parametrize("name", get_args(EncoderName))
+def test_more_input_channels_begin_without_influence(name: str):
+    torch.manual_seed(0)
+    plain = build_encoder(name).eval()
+    torch.manual_seed(0)
+    wide = build_encoder(name, extra_inputs=2).eval()
+    picture = torch.rand(1, 3, 64, 64)
+    noisy = torch.cat([picture, torch.randn(1, 2, 64, 64)], dim=1)
+    for expected, got in zip(plain(picture), wide(noisy), strict=True):
+        torch.testing.assert_close(got, expected)
+    wide(noisy)[0].sum().backward()
+    first = next(parameter for parameter in wide.parameters() if parameter.ndim == 4)
+    assert first.grad is not None
+    assert first.grad[:, 3:].abs().sum() > 0, "but they can gain it"
+
+
 @pytest.mark.parametrize("levels", [(4, 8, 16), (8,), (4, 16), (8, 32)])
 def test_the_neck_mixes_all_scales_into_every_level(levels):
     channels = [8, 12, 16, 24]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqdet.model.lstm import BottleneckConvLSTM, CellState, PeepholeLSTM
+from seqdet.model.lstm import CELL_LIMIT, BottleneckConvLSTM, CellState, PeepholeLSTM
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -153,8 +153,27 @@ def test_ten_thousand_frames_keep_the_cell_bounded(kind: str):
         largest.append(float(state.cell.abs().max()))
         assert torch.isfinite(state.cell).all()
         assert state.hidden.abs().max() <= 1
-    assert max(largest) < 20
+    assert max(largest) < CELL_LIMIT
     assert largest[-1] <= 1.01 * max(largest[:5]), "still growing"
+
+
+@torch.inference_mode()
+def test_trained_weights_keep_their_cells_bounded_and_able_to_turn():
+    """A peephole that training made positive lets a cell grow for ever; with the shipped weights it must not."""
+    from seqdet.model.checkpoint import load_model
+    from seqdet.runs.stream import find_model
+
+    model, _ = load_model(find_model("airspace"))
+    for cell in (model.clip.lstm, model.tracks.lstm):
+        width = cell.weight_input.shape[1]
+        one, other = torch.randn(2, 8, 1, width).repeat(1, 1, 3000, 1)
+        _, state = cell(one, cell.initial_state(8))
+        assert state.cell.abs().max() <= CELL_LIMIT
+        fresh, _ = cell(other, cell.initial_state(8))
+        after, _ = cell(other, state)
+        late = slice(-200, None)
+        gap = (after[:, late].mean(1) - fresh[:, late].mean(1)).abs().mean()
+        assert gap < 0.15 * fresh[:, late].abs().mean(), "an hour of one thing outlives a minute of another"
 
 
 def test_half_precision_sums_meet_a_float32_cell():
