@@ -36,6 +36,7 @@ ONLY_IN = {
         "seqdet.results.draw",
     ),
     "albumentations": ("seqdet.data.transforms",),
+    "matplotlib": ("seqdet.results.charts",),
     "typer": ("seqdet.cli",),
     "rich": ("seqdet.cli",),
 }
@@ -121,6 +122,7 @@ def test_the_command_line_starts_without_the_heavy_libraries():
         "av",
         "albumentations",
         "supervision",
+        "matplotlib",
         "scipy",
         "pydantic",
     ]

@@ -38,7 +38,8 @@ def detect(
     save: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Rows to write: .jsonl, .csv, .mot.txt or .coco.json by extension. May be repeated.",
+            help="Rows to write: .jsonl, .csv, .mot.txt or .coco.json by extension. May be repeated. "
+            "A box whose track is not confirmed yet has track_id -1 and no track_label.",
             metavar="FILE",
         ),
     ] = None,

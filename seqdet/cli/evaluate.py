@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdet.cli.common import Device, Force, Json, Model, Quiet, show, show_json, table
+from seqdet.cli.common import Device, Force, Json, Model, Quiet, say, show, show_json, table
 from seqdet.cli.progress import Progress
 from seqdet.errors import UsageError
 
@@ -21,7 +21,20 @@ def evaluate(
         typer.Option(help="Only sequences that have sensor=thermal, say. May be repeated.", metavar="A=B"),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many clips.", metavar="CLIPS")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the figures as files.", metavar="DIR")] = None,
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, help="Only the first frames of each clip.", metavar="FRAMES")
+    ] = None,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls/--no-controls",
+            help="Also with the memory off, with frames shuffled, and by majority vote: four times the work.",
+        ),
+    ] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for eval.json, report.html and the worst clips as videos.", metavar="DIR"),
+    ] = None,
     device: Device = "auto",
     force: Force = False,
     json: Json = False,
@@ -29,7 +42,7 @@ def evaluate(
 ) -> None:
     """Measure a model on a data set.
 
-    Precision, tracks, stability and speed; and the same with its memory off.
+    Precision, tracks, stability and speed, with intervals; and the same for controls, such as its memory off.
     """
     attributes = dict(_attribute(text) for text in where or [])
     from seqdet.runs.evaluate import evaluate as run
@@ -41,6 +54,8 @@ def evaluate(
             split=split,
             where=attributes,
             limit=limit,
+            max_frames=max_frames,
+            controls=controls,
             out=out,
             device=device,
             force=force,
@@ -50,6 +65,8 @@ def evaluate(
         show_json(figures)
     else:
         show(as_text(figures))
+    if out is not None:
+        say(f"report: {out / 'report.html'}", quiet=quiet)
 
 
 def _attribute(text: str) -> tuple[str, str]:
@@ -62,10 +79,16 @@ def _attribute(text: str) -> tuple[str, str]:
 def as_text(figures: dict[str, Any]) -> str:
     """The figures as tables: overall beside the controls, then the classes."""
     controls: dict[str, dict[str, Any]] = figures.get("controls") or {}
+    intervals: dict[str, list[float] | None] = figures.get("intervals_95") or {}
     names = [name for name, value in figures.items() if not isinstance(value, (dict, list, tuple))]
-    rows = [[name, figures[name], *(control.get(name) for control in controls.values())] for name in names]
-    parts = [table(["figure", "value", *controls], rows)]
-    for key, title in (("per_class", "class"), ("by_size", "size")):
+    header = ["figure", "value", *(["95 %"] if intervals else []), *controls]
+    rows = []
+    for name in names:
+        ends = intervals.get(name)
+        between = [f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else ""] if intervals else []
+        rows.append([name, figures[name], *between, *(control.get(name) for control in controls.values())])
+    parts = [table(header, rows)]
+    for key, title in (("per_class", "class"), ("by_size", "size"), ("by_speed", "speed")):
         groups: dict[str, dict[str, Any]] = figures.get(key) or {}
         if groups:
             columns = list(next(iter(groups.values())))

@@ -1,4 +1,4 @@
-"""Results drawn into the picture: box, label, trail, and the class of the sequence.
+"""Results drawn into the picture: box, label, trail, the class of the sequence, and the truth beside them.
 
 The only place where results meet OpenCV and supervision, which want BGR; RGB comes in and goes out.
 """
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import supervision as sv
 
 from seqdet import boxes
-from seqdet.types import FrameResult
+from seqdet.types import FrameResult, Targets, label_of
 
 # The palette of Okabe and Ito ("Color Universal Design", 2008), which the colour-blind tell apart; brightest
 # first, for those show on sky, on foliage and in thermal pictures alike.
@@ -27,6 +27,9 @@ _COLOURS_RGB = (
     (0, 114, 178),
 )
 _UNKNOWN_RGB = (200, 200, 200)
+_TRUTH_RGB = (255, 255, 255)
+_PALETTE_RGB = (*_COLOURS_RGB, _UNKNOWN_RGB, _TRUTH_RGB, (0, 0, 0))
+_UNKNOWN, _TRUTH, _BLACK = range(len(_COLOURS_RGB), len(_PALETTE_RGB))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -45,14 +48,15 @@ class Annotator:
         """
         self._classes = tuple(classes)
         self._trail_length = trail_length
-        self._palette = sv.ColorPalette([sv.Color(*rgb) for rgb in (*_COLOURS_RGB, _UNKNOWN_RGB)])
+        self._palette = sv.ColorPalette([sv.Color(*rgb) for rgb in _PALETTE_RGB])
         self._trail = sv.TraceAnnotator(color=self._palette, trace_length=max(trail_length, 1))
 
-    def draw(self, result: FrameResult) -> np.ndarray:
+    def draw(self, result: FrameResult, truth: Targets | None = None) -> np.ndarray:
         """The frame with its results.
 
         Args:
             result: of the next frame of the source.
+            truth: what is really there: white corners, a little further out, with its class.
 
         Returns:
             (H, W, 3) uint8 RGB, a new array; the frame is not touched.
@@ -65,7 +69,7 @@ class Annotator:
         drawable = np.isfinite(found.boxes_xyxy_px).all(axis=1)
         boxes_xyxy_px = boxes.clip(found.boxes_xyxy_px[drawable], result.frame.size_wh)
         shown_ids = np.where(found.track_class_ids >= 0, found.track_class_ids, found.class_ids)[drawable]
-        colours = np.where(shown_ids >= 0, shown_ids % len(_COLOURS_RGB), len(_COLOURS_RGB))
+        colours = np.where(shown_ids >= 0, shown_ids % len(_COLOURS_RGB), _UNKNOWN)
         self._draw_trails(canvas_bgr, boxes_xyxy_px, found.track_ids[drawable], colours, style)
         # What lies in a box stays as it was: the object may be smaller than the line that leads to it.
         for x1, y1, x2, y2 in np.rint(boxes_xyxy_px).astype(int):
@@ -76,6 +80,11 @@ class Annotator:
             canvas_bgr, detections, custom_color_lookup=colours
         )
         labels = [text for text, keep in zip(_labels(result), drawable, strict=True) if keep]
+        if truth is not None:
+            corners_xyxy = self._draw_truth(canvas_bgr, truth, style)
+            frames_xyxy = np.concatenate([frames_xyxy, corners_xyxy])
+            colours = np.append(colours, np.full(len(truth), _TRUTH))
+            labels += [f"true: {label_of(self._classes, class_id)}" for class_id in truth.class_ids.tolist()]
         sequence_place = self._draw_sequence_label(canvas_bgr, result, frames_xyxy, style)
         sizes_wh = [style.label_size_wh(text) for text in labels]
         places = label_places(frames_xyxy, sizes_wh, style.size_wh, sequence_place)
@@ -98,6 +107,18 @@ class Annotator:
         self._trail.thickness = style.line_px
         self._trail.annotate(canvas_bgr, detections, custom_color_lookup=colours[tracked])
 
+    def _draw_truth(self, canvas_bgr: npt.NDArray[np.uint8], truth: Targets, style: _Style) -> np.ndarray:
+        """Corners around the true boxes; returns where they are, (M, 4)."""
+        margin = 3 + 3 * style.line_px
+        corners_xyxy = truth.boxes_xyxy_px + np.array([-margin, -margin, margin, margin])
+        # White on black: one of the two stands out from any picture.
+        for colour, thickness in ((_BLACK, 3 * style.line_px), (_TRUTH, style.line_px)):
+            colours = np.full(len(truth), colour)
+            sv.BoxCornerAnnotator(color=self._palette, thickness=thickness, corner_length=margin).annotate(
+                canvas_bgr, _supervised(corners_xyxy, colours), custom_color_lookup=colours
+            )
+        return corners_xyxy
+
     def _draw_sequence_label(
         self, canvas_bgr: npt.NDArray[np.uint8], result: FrameResult, frames_xyxy: np.ndarray, style: _Style
     ) -> np.ndarray:
@@ -110,9 +131,7 @@ class Annotator:
         corners = np.array([(0, 0, width, height), (0, low, width, low + height)], np.float32)
         place = corners[[int(np.argmin(boxes.intersection(corners, frames_xyxy).sum(axis=1)))]]
         known = result.sequence_label in self._classes
-        colour = (
-            self._classes.index(result.sequence_label) % len(_COLOURS_RGB) if known else len(_COLOURS_RGB)
-        )
+        colour = self._classes.index(result.sequence_label) % len(_COLOURS_RGB) if known else _UNKNOWN
         self._put_labels(canvas_bgr, place, [text], np.array([colour]), style)
         return place
 

@@ -96,8 +96,9 @@ def _not_nested(boxes_xyxy: np.ndarray, threshold: float) -> np.ndarray:
     keep = np.ones(len(boxes_xyxy), bool)
     areas = np.maximum(area(boxes_xyxy), 1e-6)
     nested = intersection(boxes_xyxy, boxes_xyxy) / np.minimum(areas[:, None], areas[None]) > threshold
-    for index in range(len(boxes_xyxy)):
-        keep[index] = not (nested[index, :index] & keep[:index]).any()
+    in_a_better_one = np.tril(nested, -1)
+    for index in np.flatnonzero(in_a_better_one.any(axis=1)):
+        keep[index] = not (in_a_better_one[index] & keep).any()
     return keep
 
 

@@ -7,6 +7,8 @@
                 frames, pixel coordinates and classes count from 1; class is the track's where it is known
     .coco.json  images, annotations and categories as COCO has them, with scores, tracks and videos
 
+A detection whose track is not confirmed yet has track id -1, an empty track label and a track score of 0.
+
 A file is written under a temporary name (``NAME.part``) in its folder and gets its own name when it is whole.
 Rows reach the file frame by frame, so that a killed run leaves what it found. Several sources go to one file.
 """

@@ -6,7 +6,6 @@ has learned to ignore it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from seqdet.data.dataset import load_dataset
 from seqdet.errors import UsageError
 from seqdet.results.metrics.headline import by_recording, count, drawn_figures, intervals
 from seqdet.runs.measure import Measured, Progress, all_figures, evenly, measure, rounded
+from seqdet.runs.report import prepare_folder, write_report
 from seqdet.runs.stream import StreamOptions, load
 
 __all__ = ["CONTROLS", "Control", "all_figures", "evaluate", "evenly", "measure"]
@@ -81,19 +81,17 @@ def evaluate(
         where: only sequences with these attributes.
         limit: at most so many clips, taken evenly.
         max_frames: only the first frames of each clip.
-        out: folder for ``eval.json``.
+        out: folder for ``eval.json``, ``report.html`` and the worst clips.
         device: "auto", "cpu" or "cuda".
-        force: replace an ``eval.json`` that exists.
+        force: replace an evaluation that is there.
         controls: also measure every one of ``CONTROLS`` (four times the work).
         progress: is told how far it is.
 
     Raises:
         UsageError: nothing to measure on, other classes than the model's, or ``out`` holds an evaluation.
         InputError: the data set or the model cannot be read.
+        OutputError: ``out`` cannot be written.
     """
-    target = out / "eval.json" if out is not None else None
-    if target is not None and target.exists() and not force:
-        raise UsageError(f"{target} exists; choose another --out, or replace it with --force")
     loaded = load(model, device)
     dataset = load_dataset(data).where(**(where or {}))
     sequences = evenly(dataset.split(split), limit)
@@ -104,6 +102,8 @@ def evaluate(
             f"the model knows {', '.join(loaded.classes)}; {data} holds {', '.join(dataset.classes)}: "
             "they must be the same classes in the same order"
         )
+    if out is not None:
+        prepare_folder(out, force)
     measured = measure(loaded, dataset, sequences, max_frames=max_frames, label="memory", progress=progress)
     figures, drawn = _figures(measured, loaded.classes)
     figures["controls"] = {}
@@ -119,14 +119,16 @@ def evaluate(
         )
         its_figures, its_drawn = _figures(of_control, loaded.classes)
         # The same seed has drawn the same recordings, so the draws are pairs.
-        its_figures["gain_95"] = intervals({name: drawn[name] - its_drawn[name] for name in drawn})
+        its_figures["difference_95"] = intervals({name: drawn[name] - its_drawn[name] for name in drawn})
         if control.shuffled:
             del its_figures["by_speed"]  # out of order, everything jumps
         figures["controls"][control.name] = its_figures
     figures = rounded(figures)
-    if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    if out is not None:
+        about = {"model": str(model), "data": data.name, "split": split}
+        about |= where or {}
+        about |= {"first frames of each clip": str(max_frames)} if max_frames else {}
+        write_report(out, figures, measured, sequences, loaded.classes, about, progress)
     return figures
 
 

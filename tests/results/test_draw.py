@@ -7,7 +7,7 @@ import pytest
 
 from seqdet import boxes
 from seqdet.results.draw import Annotator, label_places
-from seqdet.types import Detections, Frame, FrameResult
+from seqdet.types import Detections, Frame, FrameResult, Targets
 
 CLASSES = ("drone", "bird", "airplane", "helicopter")
 SKY_BLUE = (86, 180, 233)
@@ -121,3 +121,25 @@ def test_a_label_in_a_corner_avoids_its_object_and_the_sequence_label(at, result
     drawn = Annotator(CLASSES).draw(given)
     x1, y1, x2, y2 = at
     assert np.array_equal(drawn[y1:y2, x1:x2], given.frame.rgb[y1:y2, x1:x2])
+
+
+def test_the_truth_is_white_corners_around_the_object_that_stays_as_it_was(result):
+    truth = Targets(np.array([[100, 100, 110, 110]], np.float32), np.array([1]), np.array([1]))
+    given = result((320, 256), [])
+    drawn = Annotator(CLASSES).draw(given, truth)
+    changed = (drawn != given.frame.rgb).any(axis=-1)
+    assert not changed[100:110, 100:110].any()
+    assert changed[90:120, 90:120].any()
+    assert not changed[140:].any()
+    assert (drawn[changed] == 255).all(axis=-1).any()
+    assert np.array_equal(Annotator(CLASSES).draw(given, Targets.empty()), given.frame.rgb)
+
+
+def test_truth_and_prediction_are_both_drawn_and_no_label_hides_an_object(result):
+    box = [[100.0, 100, 108, 108]]
+    truth = Targets(np.array(box, np.float32), np.array([1]), np.array([1]))
+    given = result((320, 256), box)
+    both, alone = Annotator(CLASSES).draw(given, truth), Annotator(CLASSES).draw(given)
+    assert not np.array_equal(both, alone)
+    assert np.array_equal(both[100:108, 100:108], given.frame.rgb[100:108, 100:108])
+    assert (both[98:110, 98] == SKY_BLUE).all(axis=-1).any(), "the box of the prediction is still there"
