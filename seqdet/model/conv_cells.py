@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from seqdet.model.lstm import FORGET_BIAS, CellState, gates
+from seqdet.model.lstm import FORGET_BIAS, CellState, gates, keeping_variance
 
 
 class ConvLSTM(nn.Module):
@@ -28,9 +28,9 @@ class ConvLSTM(nn.Module):
     def __init__(self, channels: int, peepholes: bool = True) -> None:
         super().__init__()
         self.channels = channels
-        self.input_path = nn.Conv2d(channels, 4 * channels, 3, padding=1)
-        self.hidden_path = nn.Conv2d(channels, 4 * channels, 3, padding=1, bias=False)
-        self.output = nn.Conv2d(channels, channels, 1)
+        self.input_path = keeping_variance(nn.Conv2d(channels, 4 * channels, 3, padding=1))
+        self.hidden_path = keeping_variance(nn.Conv2d(channels, 4 * channels, 3, padding=1, bias=False))
+        self.output = keeping_variance(nn.Conv2d(channels, channels, 1))
         self.peephole = nn.Parameter(torch.zeros(3, channels, 1, 1)) if peepholes else None
         with torch.no_grad():
             self.input_path.get_parameter("bias")[channels : 2 * channels] = FORGET_BIAS
@@ -60,9 +60,9 @@ class ConvGRU(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.input_path = nn.Conv2d(channels, 3 * channels, 3, padding=1)
-        self.hidden_path = nn.Conv2d(channels, 3 * channels, 3, padding=1)
-        self.output = nn.Conv2d(channels, channels, 1)
+        self.input_path = keeping_variance(nn.Conv2d(channels, 3 * channels, 3, padding=1))
+        self.hidden_path = keeping_variance(nn.Conv2d(channels, 3 * channels, 3, padding=1))
+        self.output = keeping_variance(nn.Conv2d(channels, channels, 1))
         with torch.no_grad():  # z keeps the past, as the forget gate does
             self.input_path.get_parameter("bias")[channels : 2 * channels] = FORGET_BIAS
 

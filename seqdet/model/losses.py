@@ -16,6 +16,9 @@ from seqdet.model.assign import PaddedTargets, assign
 from seqdet.model.heads import HeadOutput
 
 RAMP_FRAMES = 8
+# Below this error, in strides, the motion loss is a square. An object moves a fraction of a stride a frame:
+# with the usual 1 the loss would have next to no gradient, and motion would not be learned.
+MOTION_BETA = 0.1
 
 
 class ClipTruth(NamedTuple):
@@ -95,7 +98,8 @@ def _motion_loss(
     weight = quality * known.flatten(0, 1)[picture, chosen]
     error = (heads.motion[picture, cell] - wanted) / heads.strides[cell, None]
     return (
-        functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").sum(-1) * weight
+        functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=MOTION_BETA).sum(-1)
+        * weight
     ).sum()
 
 

@@ -12,8 +12,9 @@ from seqdet.model.detector import Detector, DetectorOutput
 from seqdet.model.losses import ClipTruth, clip_class_loss, detection_losses, track_class_loss
 from seqdet.model.memory import box_features
 
-# Boxes at test time are not the truth: the track memory learns on boxes that are off by this part of a side.
-BOX_JITTER = 0.12
+# Boxes at test time are not the truth: the track memory learns on boxes that are off by this part of a side,
+# about as much as those of a trained detector (docs/ablations.md). More would drown the velocity in noise.
+BOX_JITTER = 0.06
 
 
 def objective(

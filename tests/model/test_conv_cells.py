@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqdet.model.conv_cells import ConvGRU, ConvLSTM
-from seqdet.model.lstm import CellState, PeepholeLSTM
+from seqdet.model.lstm import BottleneckConvLSTM, CellState, PeepholeLSTM
 
 CHANNELS = 4
 
@@ -106,3 +106,20 @@ def test_half_precision_sums_meet_a_float32_state(make):
     with torch.autocast("cpu", torch.bfloat16):
         _, state = cell(torch.randn(2, 3, CHANNELS, 4, 4), cell.initial_state(2, 4, 4))
     assert state.cell.dtype == state.hidden.dtype == torch.float32
+
+
+@pytest.mark.parametrize("make", [BottleneckConvLSTM, ConvLSTM, ConvGRU])
+@pytest.mark.parametrize("channels", [8, 48])
+@torch.inference_mode()
+def test_a_fresh_cell_hears_the_past(make, channels: int):
+    """Another frame five frames ago changes the answer by more than 1 % of what is seen now.
+
+    With PyTorch's own weights the bottleneck's changed by .07 %, and in hundreds of steps it did not learn
+    to listen.
+    """
+    cell = make(channels)
+    x = torch.randn(4, 6, channels, 8, 8)
+    other = torch.cat([torch.randn(4, 1, channels, 8, 8), x[:, 1:]], dim=1)
+    zeros = cell.initial_state(4, 8, 8)
+    change = cell(x, zeros)[0][:, 5] - cell(other, zeros)[0][:, 5]
+    assert change.std() > 0.01
