@@ -19,7 +19,7 @@ from seqdet.errors import InputError, MissingDependencyError, OutputError, Parti
 OPTIONS = {
     "detect": "--out --save --model --device --runtime --score --max-frames --force",
     "train": "--config --out --set --resume --device",
-    "eval": "--model --split --where --limit --out --device",
+    "eval": "--model --split --where --limit --max-frames --controls --no-controls --out --device",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
     "synth": "--task --sequences --frames --sensor --level --size --val-fraction --seed --force",
     "doctor": "--device",

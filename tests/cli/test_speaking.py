@@ -138,3 +138,18 @@ def test_figures_stand_beside_their_controls_and_above_the_classes():
         ["drone", "0.250", "3"],
         ["bird", "-", "0"],
     ]
+
+
+def test_an_interval_stands_beside_its_figure():
+    figures = {
+        "map50": 0.5,
+        "mota": 0.25,
+        "hota": None,
+        "intervals_95": {"map50": [0.125, 0.75], "hota": None},
+    }
+    assert [line.split() for line in as_text(figures).splitlines()] == [
+        ["figure", "value", "95", "%"],
+        ["map50", "0.500", "0.125", "to", "0.750"],
+        ["mota", "0.250"],
+        ["hota", "-"],
+    ]

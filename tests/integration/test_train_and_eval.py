@@ -75,8 +75,22 @@ def test_eval_prints_the_contract(trained):
     wanted += " flicker_per_min centre_jitter delay_frames frames clips frames_per_s"
     assert set(wanted.split()) <= set(figures)
     assert (figures["clips"], figures["frames"]) == (1, 8)
-    for control in ("memory_off", "shuffled"):
+    for control in ("memory_off", "shuffled", "majority_vote"):
         assert set(wanted.split()) <= set(figures["controls"][control])
+
+
+def test_eval_leaves_a_report_once(trained, tmp_path):
+    out = tmp_path / "report"
+    options = ["--split", "train", "--limit", "1", "--max-frames", "3", "--no-controls", "--out", out]
+    done = run("eval", trained / "data", "--model", trained / "run", *options, "--json")
+    assert done.exit_code == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["frames"], figures["controls"]) == (3, {})
+    assert json.loads((out / "eval.json").read_text()) == figures
+    assert str(out / "report.html") in done.stderr
+    assert (out / "report.html").is_file()
+    again = run("eval", trained / "data", "--model", trained / "run", *options, "--quiet")
+    assert (again.exit_code, again.stdout, len(again.stderr.splitlines())) == (2, "", 1)
 
 
 def test_detect_takes_the_run_as_its_model(trained):
