@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,6 +59,9 @@ def detect(
 
     An annotated video (--out), rows (--save) and a summary on stdout.
     """
+    # Decoding and encoding share the cores with the model: its waiting threads must sleep, not spin. OpenMP reads
+    # this when torch is imported, and only then.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from seqdet.runs.detect import detect_files
 
     with Progress("frames", quiet=quiet) as progress:

@@ -27,6 +27,14 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Continue this run where it was stopped.", metavar="RUN")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Fine-tune: start from a shipped model, a run folder or a .safetensors file.",
+            metavar="NAME or PATH",
+        ),
+    ] = None,
     device: Device = "auto",
     force: Force = False,
     json: Json = False,
@@ -36,7 +44,7 @@ def train(
 
     It may be killed at any time: --resume continues it.
     """
-    settings = _settings(data, config, override or [], resume)
+    settings = _settings(data, config, override or [], resume, start)
     from seqdet.runs.train import train as run
 
     if data is None and resume is None:
@@ -47,6 +55,7 @@ def train(
             config=settings,
             out=out,
             resume=resume,
+            start=start,
             device=device,
             force=force,
             progress=progress,
@@ -62,7 +71,9 @@ def train(
     say(f"next: seqdet detect {video} --model {report.run} --out annotated.mp4", quiet=quiet)
 
 
-def _settings(data: Path | None, config: Path | None, override: list[str], resume: Path | None) -> Any:
+def _settings(
+    data: Path | None, config: Path | None, override: list[str], resume: Path | None, start: str | None
+) -> Any:
     """The configuration that was asked for; None leaves the choice to the run."""
     from seqdet.config_file import load_config, with_overrides
 
@@ -76,6 +87,10 @@ def _settings(data: Path | None, config: Path | None, override: list[str], resum
         from seqdet.runs.train import built_in_config
 
         return with_overrides(built_in_config(), override)
+    if start is not None:
+        from seqdet.runs.train import config_of
+
+        return with_overrides(config_of(start), override)
     return load_config(None, override)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from seqdet.config import Config, DataConfig, ModelConfig, StageConfig, TrainConfig
 from seqdet.config_file import load_config
@@ -17,11 +18,12 @@ from seqdet.data.dataset import Dataset, load_dataset
 from seqdet.data.synth.scene import CLASSES as SCENE_CLASSES
 from seqdet.data.synth.scene import render_clip
 from seqdet.errors import UsageError
-from seqdet.model.checkpoint import ModelCard
-from seqdet.model.detector import Detector
+from seqdet.model.checkpoint import ModelCard, load_model
+from seqdet.model.detector import Detector, build_detector
+from seqdet.model.transfer import carry_over
 from seqdet.runs.device import choose_device
 from seqdet.runs.evaluate import all_figures, evenly, measure
-from seqdet.runs.stream import Model
+from seqdet.runs.stream import Model, find_model
 from seqdet.runs.synth import synth
 from seqdet.runs.train_loop import TrainReport, Validate, fit
 from seqdet.types import Targets
@@ -41,6 +43,7 @@ def train(
     config: Config | None = None,
     out: Path | None = None,
     resume: Path | None = None,
+    start: str | Path | None = None,
     device: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
@@ -54,6 +57,8 @@ def train(
             and the defaults otherwise.
         out: folder of the run; made up from the date when None.
         resume: a run folder to continue.
+        start: a trained model (shipped name, run folder or file) to start from instead of random weights; its
+            shape is taken unless ``config`` says another.
         device: "auto", "cpu" or "cuda".
         force: empty ``out`` first if it holds a run.
         progress: is told the steps done.
@@ -65,6 +70,8 @@ def train(
     """
     if resume is not None and out is not None and out != resume:
         raise UsageError("--resume continues a run in its own folder; leave out --out")
+    if resume is not None and start is not None:
+        raise UsageError("--resume continues with the run's own weights; leave out --from")
     run = resume or out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     if resume is not None:
         if not (run / "config.yaml").is_file():
@@ -84,7 +91,7 @@ def train(
             seed=config.train.seed,
             force=True,
         )
-    config = config or Config()
+    config = config or (config_of(start) if start is not None else Config())
     dataset = load_dataset(data)
 
     def say(line: dict[str, Any]) -> None:
@@ -102,6 +109,7 @@ def train(
         run,
         resume=resume is not None,
         device=device,
+        initial=_started(start, config, len(dataset.classes)) if start is not None else None,
         validate=_validation(dataset, config, device),
         render_scene=_scene_renderer(dataset, config),
         tell=say,
@@ -127,6 +135,29 @@ def built_in_config() -> Config:
             stages=(clips, anneal),
         ),
     )
+
+
+def config_of(start: str | Path) -> Config:
+    """The defaults, with the shape of a trained model.
+
+    Raises:
+        UsageError: no model of that name.
+        InputError: its file is not usable.
+    """
+    return Config(model=load_model(find_model(start))[1].config)
+
+
+def _started(start: str | Path, config: Config, classes: int) -> Detector:
+    """A detector for this data set with the weights of ``start`` wherever they fit."""
+    torch.manual_seed(config.train.seed)
+    detector = build_detector(config.model, classes)
+    fresh = carry_over(load_model(find_model(start))[0], detector)
+    if len(fresh) > len(detector.state_dict()) / 2:
+        raise UsageError(
+            f"--from {start}: it has another shape, so next to nothing can be carried over; leave out "
+            "--config, or copy its model section from the run's config.yaml"
+        )
+    return detector
 
 
 def _data_of(run: Path) -> Path:
