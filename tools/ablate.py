@@ -58,16 +58,15 @@ def memory_study(base: Config) -> Variants:
         *every_stage(base, "clips_per_batch", stage.clips_per_batch * stage.frames_per_clip),
         *every_stage(base, "streamed_fraction", 0),
     ]
-    wide = f"model.channels={widened(base.model)}"
     return {
         "no memory (single frames)": frames,
-        "no memory, widened": [*frames, wide],
+        "no memory, widened": [*frames, f"model.channels={widened(base.model)}"],
         "vector LSTMs only": ["model.memory=false"],
-        "vector LSTMs only, widened": ["model.memory=false", wide],
         "bottleneck": [],
         "bottleneck, no peepholes": ["model.peepholes=false"],
         "full ConvLSTM": ["model.memory_cell=convlstm"],
         "ConvGRU": ["model.memory_cell=convgru"],
+        "bottleneck and frame differences": ["model.difference_rates=[1, 0.1]"],
     }
 
 
@@ -165,11 +164,11 @@ def figures(model: Model, data: Path, config: Config, limit: int | None) -> dict
     return {name: measured[name] for name in KEPT}
 
 
-def stress_set(axis: str, folder: Path, sequences: int) -> Path:
+def stress_set(axis: str, folder: Path, sequences: int, size_wh: tuple[int, int]) -> Path:
     """The data set of a stress axis, rendered unless it is there."""
     if not folder.exists():
         print(f"rendering {sequences} sequences of {axis} to {folder}", flush=True)
-        synth(folder, task=STRESS + axis, sequences=sequences, seed=0, val_fraction=0.2)
+        synth(folder, task=STRESS + axis, sequences=sequences, size_wh=size_wh, seed=0, val_fraction=0.2)
     return folder
 
 
@@ -183,7 +182,8 @@ def run_study(arguments: argparse.Namespace) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     data = Path(arguments.data)
     if arguments.data in AXES:
-        data = stress_set(arguments.data, out.parent / "data" / arguments.data, arguments.sequences)
+        folder = out.parent / "data" / arguments.data
+        data = stress_set(arguments.data, folder, arguments.sequences, base.model.input_size_wh)
     variants = STUDIES[arguments.study](base)
     if arguments.study == "encoder" and arguments.weights:
         variants["mobilenet_v2 with weights"] = [

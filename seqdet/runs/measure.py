@@ -53,10 +53,14 @@ class Measured(NamedTuple):
 
 
 def evenly(sequences: Sequence[Recorded], limit: int | None) -> tuple[Recorded, ...]:
-    """At most ``limit`` sequences, spread evenly over their order."""
+    """At most ``limit`` sequences, spread evenly over the classes and the order within each.
+
+    By class first: where classes take turns, every other sequence would be those of every other class.
+    """
     if limit is None or len(sequences) <= limit:
         return tuple(sequences)
-    return tuple(sequences[int(i)] for i in np.linspace(0, len(sequences) - 1, limit).round())
+    by_class = sorted(sequences, key=lambda sequence: sequence.class_id)
+    return tuple(by_class[int(i)] for i in np.linspace(0, len(by_class) - 1, limit).round())
 
 
 def measure(
