@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seqdet.model.checkpoint import load_model, save_model
-from seqdet.runs.stream import SHIPPED_FOLDER, find_model
+from seqdet.runs.shipped import SHIPPED_FOLDER, find_model
 
 KEPT = (
     "map50", "map50_95", "agnostic_ap50", "f1_50", "track_accuracy", "sequence_accuracy", "hota", "idf1",

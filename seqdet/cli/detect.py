@@ -59,8 +59,8 @@ def detect(
 
     An annotated video (--out), rows (--save) and a summary on stdout.
     """
-    # Decoding and encoding share the cores with the model: its waiting threads must sleep, not spin. OpenMP reads
-    # this when torch is imported, and only then.
+    # Decoding and encoding share the cores with the model: its waiting threads must sleep, not spin. OpenMP
+    # reads this when torch is imported, and only then.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from seqdet.runs.detect import detect_files
 

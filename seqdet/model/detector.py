@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seqdet.config import ModelConfig
-from seqdet.model.difference import FrameDifference
+from seqdet.model.difference import FrameAverages, FrameDifference
 from seqdet.model.encoder import Encoder, Neck, build_encoder
 from seqdet.model.heads import HeadOutput, Heads
 from seqdet.model.lstm import CellState
@@ -96,21 +96,51 @@ class Detector(nn.Module):
             The output, and the state after the last frame (its track rows are passed on untouched:
             ``track_step`` advances them once boxes are associated).
         """
+        maps, averages = self.embed(frames, state.frames if state is not None else None)
+        return self.remember(maps, averages, frames.shape[0], state)
+
+    def embed(
+        self, frames: Tensor, averages: FrameAverages | None
+    ) -> tuple[list[Tensor], FrameAverages | None]:
+        """The first half of ``forward``: frames into maps, which needs little of the past.
+
+        A stream may be embedded ahead of ``remember``, in another thread.
+
+        Args:
+            frames: (B, T, 3, H, W) uint8 RGB.
+            averages: of the frames before; None for nothing.
+
+        Returns:
+            L maps (N, C, H / stride, W / stride), and the averages after the last frame.
+        """
         batch, time, _, height, width = frames.shape
-        if state is None:
-            state = self.initial_state(batch, (width, height))
         pictures = (frames.flatten(0, 1).to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
-        averages = state.frames
-        if self.difference is not None and averages is not None:
-            changes, averages = self.difference(pictures.unflatten(0, (batch, time)), averages)
+        if self.difference is not None:
+            before = averages or self.difference.initial_state(batch, (width, height))
+            changes, averages = self.difference(pictures.unflatten(0, (batch, time)), before)
             pictures = torch.cat([pictures, changes], dim=1)
-        maps = self.neck(self.encoder(pictures.contiguous(memory_format=torch.channels_last)))
+        return self.neck(self.encoder(pictures.contiguous(memory_format=torch.channels_last))), averages
+
+    def remember(
+        self, maps: list[Tensor], averages: FrameAverages | None, batch: int, state: DetectorState | None
+    ) -> tuple[DetectorOutput, DetectorState]:
+        """The second half of ``forward``: memory, heads and the class of the sequence.
+
+        Args:
+            maps: of ``embed``.
+            averages: of ``embed``; they become part of the state.
+            batch: B.
+            state: what is remembered of the frames before; None for nothing.
+        """
+        if state is None:
+            finest, stride = maps[0], self.levels[0]
+            state = self.initial_state(batch, (finest.shape[-1] * stride, finest.shape[-2] * stride))
         map_state = state.maps
         if self.memory is not None:
             maps, map_state = self.memory(maps, state.maps, batch)
         heads = self.heads(maps)
-        with torch.autocast(frames.device.type, enabled=False):
-            pooled = self.clip.pool(maps, heads).unflatten(0, (batch, time))
+        with torch.autocast(maps[0].device.type, enabled=False):
+            pooled = self.clip.pool(maps, heads).unflatten(0, (batch, -1))
             clip_logits, clip_state = self.clip(pooled, state.clip)
         return (
             DetectorOutput(heads, clip_logits, maps),

@@ -17,6 +17,7 @@ from seqdet.errors import InputError, UsageError
 from seqdet.results.draw import Annotator
 from seqdet.results.sinks import Sink, open_sink
 from seqdet.results.tracks import finish
+from seqdet.runs.device import threads_shared_by
 from seqdet.runs.stream import Model, StreamState, load, with_score
 from seqdet.types import Frame, FrameResult, SequenceResult
 from seqdet.video.prefetch import prefetch
@@ -120,6 +121,7 @@ def detect_files(
     loaded = with_score(load(model, device), score)
     reports = []
     with ExitStack() as stack:
+        stack.enter_context(threads_shared_by(2))  # the two halves of the network
         sinks = [
             stack.enter_context(open_sink(path, loaded.classes, overwrite=force, sources=len(names)))
             for path in save
@@ -242,7 +244,7 @@ class _Counts:
 
 
 def _detected(model: Model, frames: Iterator[Frame]) -> Iterator[tuple[FrameResult, StreamState]]:
-    return model.results_and_states(prefetch(frames, depth=8))
+    return model.results_and_states(prefetch(frames, depth=8), ahead=True)
 
 
 def _limited(reader: VideoReader, max_frames: int | None) -> Iterator[Frame]:

@@ -194,7 +194,8 @@ def check_device(device: str) -> CheckResult:
 
 def check_model() -> CheckResult:
     """The model that ships with the package loads."""
-    from seqdet.runs.stream import find_model, load
+    from seqdet.runs.shipped import find_model
+    from seqdet.runs.stream import load
 
     classes = load(SHIPPED_MODEL, "cpu").classes
     size_mb = find_model(SHIPPED_MODEL).stat().st_size / 1e6

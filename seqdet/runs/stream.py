@@ -20,9 +20,9 @@ from torch import Tensor
 
 from seqdet.boxes import Letterbox, centres
 from seqdet.data.transforms import preprocess
-from seqdet.errors import UsageError
 from seqdet.model.checkpoint import ModelCard, load_model
 from seqdet.model.detector import Detector, DetectorOutput
+from seqdet.model.difference import FrameAverages
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import DetectorState, box_features
 from seqdet.results.postprocess import PostprocessOptions, RawPicture, postprocess, to_source
@@ -35,11 +35,11 @@ from seqdet.results.tracks import (
     with_class_evidence,
 )
 from seqdet.runs.device import choose_device
+from seqdet.runs.shipped import find_model
 from seqdet.types import Detections, Frame, FrameResult, label_of
 from seqdet.video.prefetch import prefetch
 from seqdet.video.reader import open_video
 
-SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "models"
 NOMINAL_FPS = 30.0
 # Frames that go through the network together where the source does not wait for the answer; the result is the
 # same, the arithmetic denser.
@@ -86,6 +86,15 @@ class StreamOptions:
     unconfirmed_factor: float = 0.3
     memory: bool = True
     track_class: Literal["memory", "vote"] = "memory"
+
+
+class _Embedded(NamedTuple):
+    """T frames of a stream after the first half of the network."""
+
+    frames: Sequence[Frame]
+    geometries: list[Letterbox]
+    maps: list[Tensor]
+    averages: FrameAverages | None
 
 
 class Model:
@@ -159,35 +168,47 @@ class Model:
             yield result
 
     def results_and_states(
-        self, frames: Iterable[Frame], frames_at_once: int = FRAMES_AT_ONCE
+        self, frames: Iterable[Frame], frames_at_once: int = FRAMES_AT_ONCE, *, ahead: bool = False
     ) -> Iterator[tuple[FrameResult, StreamState]]:
-        """As ``results``, each with the newest state that there is (that of the last frame of its group)."""
+        """As ``results``, each with the newest state that there is (that of the last frame of its group).
+
+        With ``ahead``, frames are embedded in a thread of their own, a few groups ahead.
+        """
         state = self.initial_state()
-        waiting: list[Frame] = []
-        for frame in frames:
-            if waiting and frame.rgb.shape != waiting[-1].rgb.shape:
-                results, state = self.advance(waiting, state)
-                yield from ((result, state) for result in results)
-                waiting = []
-            waiting.append(frame)
-            if len(waiting) == frames_at_once:
-                results, state = self.advance(waiting, state)
-                yield from ((result, state) for result in results)
-                waiting = []
-        if waiting:
-            results, state = self.advance(waiting, state)
+        embedded = self._embedded(frames, frames_at_once)
+        for group in prefetch(embedded, depth=2) if ahead else embedded:
+            results, state = self._decide(group, state)
             yield from ((result, state) for result in results)
 
-    @torch.inference_mode()
     def advance(self, frames: Sequence[Frame], state: StreamState) -> tuple[list[FrameResult], StreamState]:
         """Take in T consecutive frames of one size; equal to taking them in one by one."""
+        averages = state.detector.frames if state.detector is not None else None
+        return self._decide(self._embed(frames, averages), state)
+
+    def _embedded(self, frames: Iterable[Frame], frames_at_once: int) -> Iterator[_Embedded]:
+        averages = None
+        for group in _groups(frames, frames_at_once):
+            embedded = self._embed(group, averages)
+            averages = embedded.averages
+            yield embedded
+
+    @torch.inference_mode()
+    def _embed(self, frames: Sequence[Frame], averages: FrameAverages | None) -> _Embedded:
         inputs = [preprocess(frame.rgb, self.card.config.input_size_wh) for frame in frames]
         pictures = torch.from_numpy(np.stack([picture for picture, _ in inputs])).to(self.device)
         pictures = pictures.permute(0, 3, 1, 2)[None]
+        if not self.options.memory:  # every frame is a sequence of its own
+            pictures, averages = pictures.transpose(0, 1), None
+        maps, averages = self.detector.embed(pictures, averages)
+        return _Embedded(frames, [geometry for _, geometry in inputs], maps, averages)
+
+    @torch.inference_mode()
+    def _decide(self, embedded: _Embedded, state: StreamState) -> tuple[list[FrameResult], StreamState]:
+        frames, geometries, maps, averages = embedded
         if self.options.memory:
-            output, detector_state = self.detector(pictures, state.detector)
+            output, detector_state = self.detector.remember(maps, averages, 1, state.detector)
         else:
-            output, detector_state = self.detector(pictures.transpose(0, 1), None)
+            output, _ = self.detector.remember(maps, averages, len(frames), None)
             detector_state = self.detector.initial_state(1, self.card.config.input_size_wh)
         raw = _raw_pictures(output)
         clip = output.clip_logits.flatten(0, 1).softmax(-1).cpu().numpy()
@@ -196,7 +217,7 @@ class Model:
         for t, frame in enumerate(frames):
             found = postprocess(raw[t], self.options.postprocess)
             found, tracks, rows = self._follow(
-                found, inputs[t][1], [m[t : t + 1] for m in output.maps], tracks, rows, frame
+                found, geometries[t], [m[t : t + 1] for m in output.maps], tracks, rows, frame
             )
             if not self.options.memory:
                 rows = CellState(torch.zeros_like(rows.hidden), torch.zeros_like(rows.cell))
@@ -268,30 +289,16 @@ def load(model: str | Path = "airspace", device: str = "auto") -> Model:
     return Model(detector, card, choose_device(device))
 
 
-def find_model(model: str | Path) -> Path:
-    """The checkpoint file that a name, a run folder or a path stands for.
-
-    Raises:
-        UsageError: nothing of that name.
-    """
-    path = Path(model)
-    if path.is_dir():
-        for name in ("best.safetensors", "last.safetensors"):
-            if (path / name).is_file():
-                return path / name
-        raise UsageError(
-            f"{path}: a folder without best.safetensors or last.safetensors; is the training still young?"
-        )
-    if path.is_file():
-        return path
-    shipped = SHIPPED_FOLDER / f"{model}.safetensors"
-    if isinstance(model, str) and path.name == model and shipped.is_file():
-        return shipped
-    names = sorted(file.stem for file in SHIPPED_FOLDER.glob("*.safetensors"))
-    raise UsageError(
-        f"no model {str(model)!r}: give a .safetensors file, a run folder, or the name of a shipped model "
-        f"({', '.join(names) or 'none is installed'})"
-    )
+def _groups(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """Consecutive frames of one shape, at most ``size`` together."""
+    group: list[Frame] = []
+    for frame in frames:
+        if len(group) == size or (group and frame.rgb.shape != group[-1].rgb.shape):
+            yield group
+            group = []
+        group.append(frame)
+    if group:
+        yield group
 
 
 def _raw_pictures(output: DetectorOutput) -> list[RawPicture]:

@@ -23,7 +23,8 @@ from seqdet.model.detector import Detector, build_detector
 from seqdet.model.transfer import carry_over
 from seqdet.runs.device import choose_device
 from seqdet.runs.evaluate import all_figures, evenly, measure
-from seqdet.runs.stream import Model, find_model
+from seqdet.runs.shipped import find_model
+from seqdet.runs.stream import Model
 from seqdet.runs.synth import synth
 from seqdet.runs.train_loop import TrainReport, Validate, fit
 from seqdet.types import Targets

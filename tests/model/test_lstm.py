@@ -159,9 +159,9 @@ def test_ten_thousand_frames_keep_the_cell_bounded(kind: str):
 
 @torch.inference_mode()
 def test_trained_weights_keep_their_cells_bounded_and_able_to_turn():
-    """A peephole that training made positive lets a cell grow for ever; with the shipped weights it must not."""
+    """A peephole that training made positive lets a cell grow for ever; the shipped weights must not."""
     from seqdet.model.checkpoint import load_model
-    from seqdet.runs.stream import find_model
+    from seqdet.runs.shipped import find_model
 
     model, _ = load_model(find_model("airspace"))
     for cell in (model.clip.lstm, model.tracks.lstm):

@@ -49,7 +49,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(workers: int = 0) -> Config:
     return Config(
-        model=ModelConfig(levels=(8, 16), channels=8, clip_width=8, track_width=8, input_size_wh=(96, 96)),
+        model=ModelConfig(
+            levels=(8, 16),
+            channels=8,
+            clip_width=8,
+            track_width=8,
+            difference_rates=(1.0, 0.2),
+            input_size_wh=(96, 96),
+        ),
         data=DataConfig(workers=workers, cache_gib=0.1),
         train=TrainConfig(steps=6, amp=False, threads=1, log_every=2, warmup_steps=2, stages=(STAGE,)),
     )
@@ -113,6 +120,18 @@ def test_a_clip_at_once_equals_frame_by_frame(frames: list[Frame]) -> None:
             np.testing.assert_allclose(single.scores, other.scores, atol=1e-4)
             np.testing.assert_allclose(single.boxes_xyxy_px, other.boxes_xyxy_px, atol=0.05)
             np.testing.assert_array_equal(single.track_ids, other.track_ids)
+
+
+def test_embedding_ahead_changes_nothing(frames: list[Frame]) -> None:
+    """The first half of the network in a thread of its own, with averages that it carries itself."""
+    model = with_score(seqdet.load("airspace", device="cpu"), 0.02)
+    plain = list(model.results_and_states(frames))
+    ahead = list(model.results_and_states(frames, ahead=True))
+    assert sum(len(result.detections) for result, _ in plain) > 0
+    for (one, before), (other, after) in zip(plain, ahead, strict=True):
+        np.testing.assert_array_equal(one.detections.boxes_xyxy_px, other.detections.boxes_xyxy_px)
+        np.testing.assert_array_equal(one.detections.scores, other.detections.scores)
+        assert before.frames == after.frames
 
 
 def test_a_state_has_many_futures(frames: list[Frame]) -> None:
