@@ -23,7 +23,7 @@ from typing import Any, get_args
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqdet.config import Config, EncoderName, ModelConfig
+from seqdet.config import Config, EncoderName, ModelConfig, StageConfig
 from seqdet.config_file import load_config, with_overrides
 from seqdet.data.dataset import load_dataset
 from seqdet.data.synth.stress.axes import AXES
@@ -51,13 +51,7 @@ COLUMNS = {
 
 def memory_study(base: Config) -> Variants:
     """What remembers, from nothing to everything."""
-    stage = base.train.stages[0]
-    frames = [
-        "model.memory=false",
-        *every_stage(base, "frames_per_clip", 1),
-        *every_stage(base, "clips_per_batch", stage.clips_per_batch * stage.frames_per_clip),
-        *every_stage(base, "streamed_fraction", 0),
-    ]
+    frames = ["model.memory=false", *cut_to(base, 1), *streaming(base, 0)]
     return {
         "no memory (single frames)": frames,
         "no memory, widened": [*frames, f"model.channels={widened(base.model)}"],
@@ -72,20 +66,12 @@ def memory_study(base: Config) -> Variants:
 
 def clip_study(base: Config) -> Variants:
     """Length of a clip, at equal frames a batch."""
-    stage = base.train.stages[0]
-    frames = stage.clips_per_batch * stage.frames_per_clip
-    return {
-        f"T = {length}": [
-            *every_stage(base, "frames_per_clip", length),
-            *every_stage(base, "clips_per_batch", frames // length),
-        ]
-        for length in (2, 4, 8, 16)
-    }
+    return {f"T = {length}": cut_to(base, length) for length in (2, 4, 8, 16)}
 
 
 def streamed_study(base: Config) -> Variants:
     """Part of the batch that goes on with the state of the batch before."""
-    return {f"{share:g} streamed": every_stage(base, "streamed_fraction", share) for share in (0, 0.5, 1)}
+    return {f"{share:g} streamed": streaming(base, share) for share in (0, 0.5, 1)}
 
 
 def objectness_study(base: Config) -> Variants:
@@ -113,9 +99,24 @@ STUDIES: dict[str, Callable[[Config], Variants]] = {
 }
 
 
-def every_stage(base: Config, field: str, value: float) -> list[str]:
-    """The overrides that set a field of all stages."""
-    return [f"train.stages.{index}.{field}={value}" for index in range(len(base.train.stages))]
+def clip_stages(base: Config) -> list[tuple[str, StageConfig]]:
+    """Key and settings of the stages that train on clips of more than one frame."""
+    stages = enumerate(base.train.stages)
+    return [(f"train.stages.{index}", stage) for index, stage in stages if stage.frames_per_clip > 1]
+
+
+def cut_to(base: Config, length: int) -> list[str]:
+    """Clips of ``length`` frames, and so many more of them that a batch has as many frames as before."""
+    changes = []
+    for key, stage in clip_stages(base):
+        clips = stage.clips_per_batch * stage.frames_per_clip // length
+        changes += [f"{key}.frames_per_clip={length}", f"{key}.clips_per_batch={clips}"]
+    return changes
+
+
+def streaming(base: Config, share: float) -> list[str]:
+    """``share`` of the clips of a batch go on with carried state."""
+    return [f"{key}.streamed_fraction={share}" for key, _ in clip_stages(base)]
 
 
 def multiply_adds(config: ModelConfig) -> int:
