@@ -28,11 +28,11 @@ class FrameAverages(NamedTuple):
 
     Attributes:
         means: (B, R, H, W) one for each rate.
-        count: (B,) frames seen, float; it stops counting where all rates have settled.
+        seen: (B,) how many frames, float; it stops counting where all rates have settled.
     """
 
     means: Tensor
-    count: Tensor
+    seen: Tensor
 
 
 class FrameDifference(nn.Module):
@@ -51,14 +51,14 @@ class FrameDifference(nn.Module):
 
     def forward(self, pictures: Tensor, state: FrameAverages) -> tuple[Tensor, FrameAverages]:
         """Normalised pictures (B, T, 3, H, W) -> (N, R, H, W), last state."""
-        means, count = state
+        means, seen = state
         settled = 1 / self.rates.min()
         grey = pictures.mean(dim=2, keepdim=True)
         differences = []
         for t in range(pictures.shape[1]):
-            change = (grey[:, t] - means) * (count > 0).view(-1, 1, 1, 1)
+            change = (grey[:, t] - means) * (seen > 0).view(-1, 1, 1, 1)
             differences.append(torch.tanh(GAIN * change))
-            rate = torch.maximum(self.rates[None], 1 / (count[:, None] + 1))
+            rate = torch.maximum(self.rates[None], 1 / (seen[:, None] + 1))
             means = means + rate[:, :, None, None] * (grey[:, t] - means)
-            count = (count + 1).minimum(settled)
-        return torch.stack(differences, dim=1).flatten(0, 1), FrameAverages(means, count)
+            seen = (seen + 1).minimum(settled)
+        return torch.stack(differences, dim=1).flatten(0, 1), FrameAverages(means, seen)

@@ -66,7 +66,7 @@ def save_state(
             tensors[f"carried.{index}.cell"] = cell.cell.detach().cpu()
         if carried.frames is not None:
             tensors["averages.means"] = carried.frames.means.cpu()
-            tensors["averages.count"] = carried.frames.count.cpu()
+            tensors["averages.seen"] = carried.frames.seen.cpu()
     document = {"format": FORMAT, "version": VERSION, "position": asdict(position), "config": config}
     write_tensors(path, {key: value.contiguous().clone() for key, value in tensors.items()}, document)
 
@@ -116,5 +116,5 @@ def _carried(tensors: dict[str, Tensor], model: Detector) -> DetectorState | Non
     zeros = model.initial_state(len(cells[-1].hidden), (32, 32))
     averages = None
     if "averages.means" in tensors:
-        averages = FrameAverages(tensors["averages.means"].to(device), tensors["averages.count"].to(device))
+        averages = FrameAverages(tensors["averages.means"].to(device), tensors["averages.seen"].to(device))
     return DetectorState(tuple(cells[:-1]), cells[-1], zeros.tracks, averages)

@@ -34,7 +34,7 @@ def unflat(tensors: dict[str, Tensor]) -> DetectorState:
     levels = sum(key.startswith("maps.") for key in tensors) // 2
     averages = None
     if "frames.means" in tensors:
-        averages = FrameAverages(tensors["frames.means"], tensors["frames.count"])
+        averages = FrameAverages(tensors["frames.means"], tensors["frames.seen"])
     maps = tuple(cell(f"maps.{n}") for n in range(levels))
     return DetectorState(maps, cell("clip"), cell("tracks"), averages)
 
