@@ -50,8 +50,13 @@ def gates(pre: Tensor, cell: Tensor, peephole: Tensor | None) -> CellState:
     if peephole is not None:  # the sums are promoted to the precision of the cell
         i, f, o = i + peephole[0] * cell, f + peephole[1] * cell, o + peephole[2] * cell
     i, f, g, o = (gate.to(cell.dtype) for gate in (i, f, g, o))
-    new_cell = (torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)).clamp(-CELL_LIMIT, CELL_LIMIT)
-    return CellState(torch.sigmoid(o) * torch.tanh(new_cell), new_cell)
+    new_cell = (torch.sigmoid(f) * cell + torch.sigmoid(i) * _tanh(g)).clamp(-CELL_LIMIT, CELL_LIMIT)
+    return CellState(torch.sigmoid(o) * _tanh(new_cell), new_cell)
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """tanh as 2 sigmoid(2x) - 1: the same to 1e-7, and four times faster on a CPU (docs/performance.md)."""
+    return 2 * torch.sigmoid(2 * x) - 1
 
 
 class PeepholeLSTM(nn.Module):

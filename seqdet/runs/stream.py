@@ -23,6 +23,7 @@ from seqdet.data.transforms import preprocess
 from seqdet.model.checkpoint import ModelCard, load_model
 from seqdet.model.detector import Detector, DetectorOutput
 from seqdet.model.difference import FrameAverages
+from seqdet.model.fold import fold_batchnorm
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import DetectorState, box_features
 from seqdet.results.postprocess import PostprocessOptions, RawPicture, postprocess, to_source
@@ -286,6 +287,7 @@ def load(model: str | Path = "airspace", device: str = "auto") -> Model:
         InputError: the file is missing, cut, a pickle, or of another version.
     """
     detector, card = load_model(find_model(model))
+    fold_batchnorm(detector)
     return Model(detector, card, choose_device(device))
 
 
