@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from seqdet.runs import doctor, stream
+from seqdet.runs import doctor, shipped
 from seqdet.types import Frame
 from seqdet.video import reader, writer
 
@@ -131,7 +131,7 @@ def test_a_full_disk_is_said(monkeypatch, tmp_path, free, status):
 
 
 def test_a_shipped_model_that_is_cut_or_missing_is_a_failure(monkeypatch, tmp_path):
-    monkeypatch.setattr(stream, "SHIPPED_FOLDER", tmp_path)
+    monkeypatch.setattr(shipped, "SHIPPED_FOLDER", tmp_path)
     assert by_name(doctor.diagnose(device="cpu"))["model"].status == "fail"
     (tmp_path / "airspace.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     found = by_name(doctor.diagnose(device="cpu"))["model"]
