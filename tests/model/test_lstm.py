@@ -173,7 +173,7 @@ def test_trained_weights_keep_their_cells_bounded_and_able_to_turn():
         after, _ = cell(other, state)
         late = slice(-200, None)
         gap = (after[:, late].mean(1) - fresh[:, late].mean(1)).abs().mean()
-        assert gap < 0.15 * fresh[:, late].abs().mean(), "an hour of one thing outlives a minute of another"
+        assert gap < 0.15 * fresh[:, late].abs().mean(), "what was seen long ago outlives what is seen now"
 
 
 def test_half_precision_sums_meet_a_float32_cell():
