@@ -88,6 +88,9 @@ class StageConfig(_Section):
     paste_probability: float = Field(
         0.0, ge=0, le=1, description="chance to paste tracks of other recordings"
     )
+    clutter_probability: float = Field(
+        0.0, ge=0, le=1, description="chance to paste still spots of other recordings, which are no objects"
+    )
     synthetic_fraction: float = Field(
         0.0, ge=0, le=1, description="part of the clips that are rendered scenes"
     )

@@ -15,8 +15,8 @@ import numpy as np
 from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
-from seqdet.data.paste import Placement, paste_track
-from seqdet.data.transforms import ClipGeometry, photometric
+from seqdet.data.paste import Placement, paste_clutter, paste_track
+from seqdet.data.transforms import ClipGeometry, photometric, stands_still
 from seqdet.data.windows import next_start, window_indices, window_starts
 from seqdet.errors import InputError
 from seqdet.types import ClipBatch, Targets
@@ -42,6 +42,7 @@ class ClipPlan:
         donor: index of the sequence whose track is pasted, -1 for none.
         donor_start: first frame of the donor.
         chunks: how many the stream may have, 1 for a random window.
+        clutter: index of the sequence whose still spots are pasted, -1 for none.
     """
 
     sequence: int
@@ -52,6 +53,7 @@ class ClipPlan:
     donor: int = -1
     donor_start: int = 0
     chunks: int = 1
+    clutter: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class BatchShape:
     streamed: int
     augment: bool
     paste_probability: float
+    clutter_probability: float
     synthetic_fraction: float
     corrupt_probability: float
 
@@ -140,11 +143,15 @@ def _plan_new(sampler: Sampler, shape: BatchShape, rng: np.random.Generator, str
     else:
         sequence = sampler.draw(rng)
         start = int(rng.integers(window_starts(sampler.frames[sequence], shape.frames, stride)))
-    if rng.random() >= shape.paste_probability:
-        return ClipPlan(sequence, start, stride, 0, seed, chunks=chunks)
-    donor = sampler.draw(rng)
-    donor_start = int(rng.integers(window_starts(sampler.frames[donor], shape.frames, stride)))
-    return ClipPlan(sequence, start, stride, 0, seed, donor, donor_start, chunks)
+    plan = ClipPlan(sequence, start, stride, 0, seed, chunks=chunks)
+    if rng.random() < shape.paste_probability:
+        donor = sampler.draw(rng)
+        donor_start = int(rng.integers(window_starts(sampler.frames[donor], shape.frames, stride)))
+        plan = replace(plan, donor=donor, donor_start=donor_start)
+    # Only a clip can show that something stands still.
+    if shape.frames > 1 and rng.random() < shape.clutter_probability:
+        plan = replace(plan, clutter=sampler.draw(rng))
+    return plan
 
 
 class ClipRenderer:
@@ -207,6 +214,8 @@ class ClipRenderer:
         truth = [self._targets(plan.sequence, int(i), source_wh) for i in indices]
         boxes, classes, present = _by_track(truth, geometry)
         class_id = sequence.class_id
+        if plan.clutter >= 0 and stands_still(frames):
+            self._paste_clutter(plan, frames, boxes, present)
         if plan.donor >= 0:
             boxes, classes, present, pasted = self._paste(plan, shape, frames, boxes, classes, present)
             if pasted not in (-1, class_id):
@@ -274,6 +283,18 @@ class ClipRenderer:
         boxes = np.concatenate([boxes, placed[:, None]], axis=1)
         classes = np.concatenate([classes, np.where(done, pasted, -1)[:, None]], axis=1)
         return boxes, classes, np.concatenate([present, done[:, None]], axis=1), pasted
+
+    def _paste_clutter(
+        self, plan: ClipPlan, frames: np.ndarray, boxes: np.ndarray, present: np.ndarray
+    ) -> None:
+        """Paste still spots, the same in all chunks of a stream."""
+        rng = np.random.default_rng([plan.seed, 2])
+        donor = self.sequences[plan.clutter]
+        index = int(rng.integers(donor.frames))
+        pictures, _ = self.cache.frames(donor, np.array([index]))
+        size_wh = (pictures[0].shape[1], pictures[0].shape[0])
+        truth = self._targets(plan.clutter, index, size_wh)
+        paste_clutter(frames, pictures[0], truth.boxes_xyxy_px, boxes, present, rng)
 
     def _targets(self, index: int, frame: int, picture_wh: tuple[int, int]) -> Targets:
         """The truth of a frame in pixels of the cached picture."""

@@ -133,6 +133,17 @@ class ClipGeometry:
         return cut.astype(np.float32), visible & large
 
 
+def stands_still(frames: np.ndarray, limit_px: float = 0.5) -> bool:
+    """True when the picture of (T, H, W, 3) frames moves less than ``limit_px`` from the first to the last.
+
+    By phase correlation (Kuglin and Hines, 1975) of their green channels.
+    """
+    first, last = frames[0, :, :, 1].astype(np.float32), frames[-1, :, :, 1].astype(np.float32)
+    window = cv2.createHanningWindow((first.shape[1], first.shape[0]), cv2.CV_32F)
+    (x, y), _ = cv2.phaseCorrelate(first, last, window)
+    return float(np.hypot(x, y)) < limit_px
+
+
 @lru_cache(maxsize=1)
 def _photometric() -> albumentations.Compose:
     return albumentations.Compose(

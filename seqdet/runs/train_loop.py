@@ -338,6 +338,7 @@ def batch_shape(stage: StageConfig) -> BatchShape:
         streamed=round(stage.clips_per_batch * stage.streamed_fraction),
         augment=stage.augment,
         paste_probability=stage.paste_probability,
+        clutter_probability=stage.clutter_probability,
         synthetic_fraction=stage.synthetic_fraction,
         corrupt_probability=stage.corrupt_probability,
     )

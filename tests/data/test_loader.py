@@ -33,10 +33,11 @@ PLAIN = BatchShape(
     streamed=2,
     augment=False,
     paste_probability=0.0,
+    clutter_probability=0.0,
     synthetic_fraction=0.0,
     corrupt_probability=0.0,
 )
-RICH = BatchShape(4, 3, 2, 2, True, 0.7, 0.5, 0.5)
+RICH = BatchShape(4, 3, 2, 2, True, 0.7, 0.5, 0.5, 0.5)
 
 
 def a_scene(rng: np.random.Generator, size_wh: tuple[int, int], frames: int, stride: int):
@@ -211,6 +212,28 @@ def test_a_pasted_object_goes_on_from_chunk_to_chunk(dataset: Dataset):
             pasted += 1
             assert steps[known & border].max() <= 2 * steps[known & ~border].max() + 1
     assert pasted >= 3
+
+
+def test_clutter_is_no_object_and_stays_where_it_is_from_chunk_to_chunk(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    # Three discs fill the small pictures: their motion would pass for a camera's.
+    monkeypatch.setattr("seqdet.data.loader.stands_still", lambda frames: True)
+    clips, seen = renderer(dataset), 0
+    for seed in range(12):
+        changes = []
+        for chunk in range(3):
+            plan = ClipPlan(1, 3 * chunk, 1, chunk, seed, chunks=6)
+            bare = clips.batch((plan,), PLAIN)
+            batch = clips.batch((replace(plan, clutter=2),), PLAIN)
+            np.testing.assert_array_equal(batch.boxes_xyxy_px, bare.boxes_xyxy_px)
+            np.testing.assert_array_equal(batch.present, bare.present)
+            changes.append((batch.frames[0] != bare.frames[0]).any(axis=(0, 3)))
+        if all(change.any() for change in changes):
+            seen += 1
+            first, last = (np.argwhere(change).mean(axis=0) for change in (changes[0], changes[-1]))
+            assert np.abs(first - last).max() < 5
+    assert seen >= 3
 
 
 def test_noise_is_new_in_every_chunk_of_a_stream(dataset: Dataset):

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from seqdet.boxes import intersection
-from seqdet.data.paste import GROW, Placement, paste_track
-from seqdet.data.transforms import MIN_SIDE_PX, PAD_VALUE, ClipGeometry, photometric, preprocess, shrink
+from seqdet.data.paste import GROW, MOST_CLUTTER, Placement, paste_clutter, paste_track
+from seqdet.data.transforms import (
+    MIN_SIDE_PX,
+    PAD_VALUE,
+    ClipGeometry,
+    photometric,
+    preprocess,
+    shrink,
+    stands_still,
+)
 
 SOURCES_WH = [(160, 120), (97, 211), (400, 90), (64, 64)]
 INPUT_WH = (128, 96)
@@ -165,3 +173,82 @@ def test_a_track_without_room_or_frames_is_not_pasted(donor) -> None:
         assert not done.any()
         assert not placed.any()
     assert np.all(frames == 70)
+
+
+def sky(rng: np.random.Generator, size_wh: tuple[int, int], low: float, high: float) -> np.ndarray:
+    """A picture that brightens downwards, with a sensor's noise."""
+    rows = np.linspace(low, high, size_wh[1])[:, None, None] + rng.normal(0, 1, (size_wh[1], size_wh[0], 3))
+    return np.clip(rows, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pasted_object_brings_no_sky_along(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    picture = sky(rng, (100, 80), 60, 120)
+    picture[38:42, 40:48] = 250  # the object is smaller than its box, as loose labels have it
+    box = np.array([[34, 32, 54, 48]], np.float32)
+    frames = sky(rng, (160, 120), 150, 90)[None]
+    before = frames.copy().astype(int)
+    placement = Placement.draw(rng, box, (100, 80), (160, 120))
+    _, done = paste_track(frames, [picture], box, np.array([True]), np.zeros((0, 4)), placement)
+    assert done.all()
+    still = Placement(placement.mirror_px, placement.scale, placement.shift_xy)
+    x1, y1, x2, y2 = still.boxes(np.array([[40, 38, 48, 42]], np.float32))[0]
+    changed = np.abs(frames.astype(int) - before).max(axis=(0, 3)) > 10
+    ys, xs = np.nonzero(changed)
+    reach = 3  # of interpolation and the soft edge
+    assert changed.any()
+    assert xs.min() >= x1 - reach
+    assert xs.max() < x2 + reach
+    assert ys.min() >= y1 - reach
+    assert ys.max() < y2 + reach
+
+
+def test_clutter_stands_still_behind_what_moves() -> None:
+    pasted = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        donor = sky(rng, (120, 90), 60, 70)
+        donor[rng.integers(0, 80, 60), rng.integers(0, 110, 60)] = 240  # lamps
+        frames = np.repeat(sky(rng, (160, 120), 150, 90)[None], 4, axis=0)
+        before = frames.copy()
+        boxes = np.stack([[20 + 20 * t, 10, 60 + 20 * t, 110] for t in range(4)]).astype(np.float32)[:, None]
+        present = np.ones((4, 1), bool)
+        number = paste_clutter(
+            frames, donor, np.zeros((0, 4)), boxes, present, np.random.default_rng([seed, 1])
+        )
+        assert 0 <= number <= MOST_CLUTTER
+        pasted += number
+        covered = np.zeros(frames.shape[:3], bool)
+        for t in range(4):
+            x1, y1, x2, y2 = boxes[t, 0].astype(int)
+            covered[t, y1:y2, x1:x2] = True
+        np.testing.assert_array_equal(frames[covered], before[covered])
+        open_sky = ~covered.any(axis=0)
+        change = frames.astype(int) - before
+        assert (change[:, open_sky] == change[:1, open_sky]).all(), "the same in every frame"
+        if number:
+            assert np.abs(change).max() > 20, "it stands out"
+        again = before.copy()
+        paste_clutter(again, donor, np.zeros((0, 4)), boxes, present, np.random.default_rng([seed, 1]))
+        np.testing.assert_array_equal(again, frames)
+    assert pasted >= 10
+
+
+def test_an_empty_sky_gives_no_clutter() -> None:
+    frames = np.full((3, 60, 80, 3), 90, np.uint8)
+    flat = np.full((50, 70, 3), 120, np.uint8)
+    arguments = np.zeros((0, 4)), np.zeros((3, 0, 4)), np.zeros((3, 0), bool)
+    assert paste_clutter(frames, flat, *arguments, np.random.default_rng(0)) == 0
+    assert np.all(frames == 90)
+
+
+def test_a_moving_camera_is_told_from_a_still_one() -> None:
+    rng = np.random.default_rng(0)
+    land = np.cumsum(np.cumsum(rng.normal(0, 1, (140, 180)), axis=0), axis=1)
+    land = ((land - land.min()) / np.ptp(land) * 200 + rng.normal(0, 5, land.shape)).clip(0, 255)
+    views = [np.repeat(land[10:130, 10 + x : 170 + x, None], 3, axis=2).astype(np.uint8) for x in (0, 1, 6)]
+    noisy = (views[0] + rng.normal(0, 3, views[0].shape)).clip(0, 255).astype(np.uint8)
+    assert stands_still(np.stack([views[0], noisy]))
+    assert not stands_still(np.stack([views[0], views[1]]))
+    assert not stands_still(np.stack([views[0], noisy, views[2]]))
