@@ -41,6 +41,12 @@ class PartialInputError(InputError):
         self.promised = promised
 
 
+class DivergedError(SeqdetError):
+    """A training whose loss is no number any more; the last good checkpoint is kept."""
+
+    exit_code = 4
+
+
 class MissingDependencyError(SeqdetError):
     """An optional dependency is not installed; the message holds the install command."""
 

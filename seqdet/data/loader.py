@@ -154,6 +154,17 @@ def _plan_new(sampler: Sampler, shape: BatchShape, rng: np.random.Generator, str
     return plan
 
 
+def describe(plans: tuple[ClipPlan, ...], sequences: tuple[Sequence, ...], shape: BatchShape) -> str:
+    """Which clips a batch shows, for a message: ``name frames 10 to 24; ...``."""
+    last = shape.frames - 1
+    return "; ".join(
+        f"{sequences[plan.sequence].name} frames {plan.start} to {plan.start + last * plan.stride}"
+        if plan.sequence >= 0
+        else "a rendered scene"
+        for plan in plans
+    )
+
+
 class ClipRenderer:
     """Turns plans into batches: reads frames and labels, pastes, augments. Holds caches, no other state."""
 

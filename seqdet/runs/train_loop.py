@@ -8,6 +8,7 @@ state.safetensors (to resume exactly).
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,8 +21,16 @@ import yaml
 
 from seqdet.config import Config, StageConfig
 from seqdet.data.dataset import Dataset, load_dataset
-from seqdet.data.loader import BatchShape, ClipPlan, ClipRenderer, RenderScene, Sampler, batches
-from seqdet.errors import InputError, UsageError
+from seqdet.data.loader import (
+    BatchShape,
+    ClipPlan,
+    ClipRenderer,
+    RenderScene,
+    Sampler,
+    batches,
+    describe,
+)
+from seqdet.errors import DivergedError, InputError, UsageError
 from seqdet.model.checkpoint import ModelCard, save_model
 from seqdet.model.detector import Detector, build_detector
 from seqdet.model.difference import FrameAverages
@@ -90,6 +99,7 @@ def fit(
     Raises:
         UsageError: the folder holds a run already, or there is nothing to resume.
         InputError: the data set is not usable.
+        DivergedError: the loss became infinite or NaN; the last good checkpoint is kept.
     """
     place = choose_device(device)
     if config.train.threads:
@@ -116,7 +126,17 @@ def fit(
         shape = batch_shape(stage)
         source = batches(renderer, sampler, shape, config.train.seed, run.position.step, run.position.plans)
         for plans, batch in _ahead(source, config.data.workers):
-            terms = run.step(stage, plans, batch)
+            try:
+                terms = run.step(stage, plans, batch)
+            except FloatingPointError as error:
+                if not (out / "last.safetensors").is_file():
+                    run.save()
+                raise DivergedError(
+                    f"step {run.position.step + 1}: the loss is no number ({error}). The batch: "
+                    f"{describe(plans, sequences, shape)}. The weights before it are kept in {out}. If these "
+                    "clips and their labels are sound, go on with smaller steps: seqdet train --resume "
+                    f"{out} --set train.learning_rate=..."
+                ) from None
             run.position.elapsed_s = time.monotonic() - started
             progress_now = run.progress()
             if run.position.step % config.train.log_every == 0 or progress_now >= 1:
@@ -193,7 +213,11 @@ class Run:
         return self.config.train.stages[index]
 
     def step(self, stage: StageConfig, plans: tuple[ClipPlan, ...], batch: ClipBatch) -> dict[str, float]:
-        """One optimizer step on one batch of clips; returns the loss terms."""
+        """One optimizer step on one batch of clips; returns the loss terms.
+
+        Raises:
+            FloatingPointError: a loss term is not finite; nothing was changed.
+        """
         settings = self.config.train
         progress = self.progress()
         rate = stage.learning_rate_scale * learning_rate_at(
@@ -227,6 +251,9 @@ class Run:
             settings.label_smoothing,
             {str(name): weight for name, weight in settings.loss_weights.items()},
         )
+        if not torch.isfinite(loss):
+            wrong = [name for name, term in terms.items() if not math.isfinite(term.detach())]
+            raise FloatingPointError(f"{', '.join(wrong)}: infinite or NaN")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
@@ -269,7 +296,7 @@ class Run:
             "progress": round(progress, 4),
             "minutes": round(minutes, 3),
             "learning_rate": self.optimizer.param_groups[-1]["lr"],
-            **{name: round(value, 5) for name, value in terms.items()},
+            **{name: round(value, 5) if math.isfinite(value) else None for name, value in terms.items()},
         }
 
     def evaluation_is_due(self, progress: float) -> bool:
