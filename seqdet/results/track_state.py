@@ -74,6 +74,9 @@ class TrackState(NamedTuple):
         last_frames: (R,) int64: where it was last found.
         last_times_s: (R,) float64: when it was last found.
         class_evidence: (R, K) float64: summed class probabilities.
+        log_sides: (R, 2) float64: logarithms of width and height in px, averaged (``track_sizes``).
+        growth_per_s: (R, 2) float64: their change a second.
+        size_hits: (R,) int64: from how many detections they are.
         next_id: id of the next track to be confirmed.
         ended: confirmed tracks that are over, in the order in which they ended.
     """
@@ -91,6 +94,9 @@ class TrackState(NamedTuple):
     last_frames: np.ndarray
     last_times_s: np.ndarray
     class_evidence: np.ndarray
+    log_sides: np.ndarray
+    growth_per_s: np.ndarray
+    size_hits: np.ndarray
     next_id: int = 1
     ended: tuple[EndedTrack, ...] = ()
 
@@ -129,6 +135,9 @@ def initial_track_state(classes: int) -> TrackState:
         last_frames=np.zeros(TRACK_ROWS, np.int64),
         last_times_s=np.zeros(TRACK_ROWS),
         class_evidence=np.zeros((TRACK_ROWS, classes)),
+        log_sides=np.zeros((TRACK_ROWS, 2)),
+        growth_per_s=np.zeros((TRACK_ROWS, 2)),
+        size_hits=np.zeros(TRACK_ROWS, np.int64),
     )
 
 

@@ -52,6 +52,7 @@ CONTROLS = (
             track_class="vote",
             class_memory=1.0,
             score_memory=0.0,
+            size_memory_s=0.0,
             unconfirmed_factor=1.0,
         ),
     ),

@@ -27,6 +27,7 @@ from seqdet.model.fold import fold_batchnorm
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import DetectorState, box_features
 from seqdet.results.postprocess import PostprocessOptions, RawPicture, postprocess, to_source
+from seqdet.results.track_sizes import with_steady_sizes
 from seqdet.results.tracks import (
     TrackOptions,
     TrackState,
@@ -73,6 +74,7 @@ class StreamOptions:
         tracks: how detections become tracks.
         class_memory: how much a track's evidence weighs in the class of its detections, 0..1.
         score_memory: how much a track's smoothed score weighs in the score of its detections, 0..1.
+        size_memory_s: seconds over which the size of a track's boxes is averaged; 0: as each frame says.
         unconfirmed_factor: what the score of a detection without a confirmed track is multiplied with, 0..1.
         memory: False forgets everything in the network after every frame: a control of every evaluation.
         track_class: what names a track: "memory", the track LSTM, or "vote", a majority vote of its boxes,
@@ -84,6 +86,7 @@ class StreamOptions:
     tracks: TrackOptions = field(default_factory=TrackOptions)
     class_memory: float = 0.75
     score_memory: float = 0.7
+    size_memory_s: float = 0.4
     unconfirmed_factor: float = 0.3
     memory: bool = True
     track_class: Literal["memory", "vote"] = "memory"
@@ -249,7 +252,14 @@ class Model:
         at = association.rows
         # The table has more rows than a model of fewer ``max_tracks`` has memories for.
         seen = np.flatnonzero((at >= 0) & (at < rows.hidden.shape[1]))
-        tracks = association.state
+        tracks, steady = with_steady_sizes(
+            before,
+            association,
+            source.boxes_xyxy_px,
+            frame.time_s,
+            geometry.source_wh,
+            self.options.size_memory_s,
+        )
         if len(seen) and self.options.track_class == "vote":
             votes = np.eye(len(self.classes))[source.class_ids[seen]]
             tracks = with_class_evidence(tracks, at[seen], votes, np.ones(len(seen)))
@@ -271,7 +281,7 @@ class Model:
             )
             probabilities = logits.softmax(-1).cpu().numpy()
             tracks = with_class_evidence(tracks, at[seen], probabilities, source.scores[seen])
-        source = _with_track_memory(source, tracks, at, self.options)
+        source = _with_track_memory(replace(source, boxes_xyxy_px=steady), tracks, at, self.options)
         return label_detections(source, tracks, at), tracks, rows
 
 

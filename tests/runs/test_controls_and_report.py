@@ -46,7 +46,14 @@ def shipped() -> Model:
 
 def without_help_of_tracks(model: Model, **changes) -> Model:
     """Boxes, classes and scores as the network gives them."""
-    options = replace(model.options, class_memory=0.0, score_memory=0.0, unconfirmed_factor=1.0, **changes)
+    options = replace(
+        model.options,
+        class_memory=0.0,
+        score_memory=0.0,
+        size_memory_s=0.0,
+        unconfirmed_factor=1.0,
+        **changes,
+    )
     return model.with_options(options)
 
 
