@@ -8,10 +8,9 @@ from seqdet.data.formats import coco_vid, mot
 from seqdet.data.formats.protocol import LabelFormat
 from seqdet.errors import InputError, UsageError
 
-FORMATS: dict[str, LabelFormat] = {mot.NAME: mot, coco_vid.NAME: coco_vid}
-_LOOKS = {
-    mot.NAME: "SEQ/gt/gt.txt with SEQ/img1/, or gt/CLIP.txt with videos/CLIP.mp4",
-    coco_vid.NAME: 'a .json file with "videos", "images" and "annotations", or a folder that holds one',
+FORMATS: dict[str, LabelFormat] = {
+    mot.NAME: mot,
+    coco_vid.NAME: coco_vid,
 }
 
 
@@ -35,6 +34,6 @@ def choose_format(source: Path, name: str = "auto") -> LabelFormat:
             + " or ".join(f"--format {each}" for each in found)
         )
     if not found:
-        looks = "".join(f"\n  {each}: {_LOOKS[each]}" for each in FORMATS)
+        looks = "".join(f"\n  {each}: {FORMATS[each].LOOKS}" for each in FORMATS)
         raise InputError(f"{source}: no label format that seqdet reads is recognised here. It knows:{looks}")
     return FORMATS[found[0]]

@@ -26,6 +26,7 @@ from seqdet.video.folder import natural_key
 from seqdet.video.probe import count_packets
 
 NAME = "coco-vid"
+LOOKS = 'a .json file with "videos", "images" and "annotations", or a folder that holds one'
 LISTS = ("videos", "images", "annotations", "categories")
 TRACK_KEYS = ("track_id", "instance_id")
 FRAME_KEYS = ("frame_id", "frame_index")

@@ -23,6 +23,7 @@ from seqdet.data.formats.protocol import EXAMPLES, Problems, RawDataset, RawSequ
 from seqdet.errors import InputError
 
 NAME = "mot"
+LOOKS = "SEQ/gt/gt.txt with SEQ/img1/, or gt/CLIP.txt with videos/CLIP.mp4"
 COLUMNS = ("frame", "track", "left", "top", "width", "height", "conf", "class", "visibility")
 MOT17_CLASSES = (
     "pedestrian", "person_on_vehicle", "car", "bicycle", "motorbike", "non_motorized_vehicle",

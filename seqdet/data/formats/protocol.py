@@ -1,7 +1,7 @@
 """What every label format gives: sequences as columns, and a list of what was wrong with them.
 
-A format is a module with ``NAME``, ``sniff`` and ``read`` (the protocol ``LabelFormat``). It only reads what
-the files say; ``clean.py`` then holds it against the true size and length of the videos, alike for all.
+A format is a module with ``NAME``, ``LOOKS``, ``sniff`` and ``read`` (the protocol ``LabelFormat``). It only
+reads what the files say; ``clean.py`` then holds it against the true size and length of the videos.
 """
 
 from __future__ import annotations
@@ -151,9 +151,10 @@ class Problems:
 
 
 class LabelFormat(Protocol):
-    """A label format: a module with these three names."""
+    """A label format: a module with these four names."""
 
     NAME: str
+    LOOKS: str  # how a source of it looks, for messages
 
     def sniff(self, source: Path) -> bool:
         """True when the source looks like this format; quick, and never raises for odd content."""
