@@ -98,7 +98,10 @@ class StageConfig(_Section):
         0.0,
         ge=0,
         le=1,
-        description="chance of occluders, bursts of blur or noise, frozen frames inside a clip",
+        description="chance of a burst of noise, fading, blur, standing pictures or hidden objects in a clip",
+    )
+    reverse_probability: float = Field(
+        0.0, ge=0, le=1, description="chance to play a random clip backwards, see data.reversible"
     )
     freeze_batchnorm: bool = Field(False, description="stop updating the BatchNorm statistics")
 
@@ -116,6 +119,9 @@ class DataConfig(_Section):
         ge=0,
         le=1,
         description="a recording is drawn with probability ~ clips ** power; 0 draws all alike",
+    )
+    reversible: tuple[str, ...] = Field(
+        (), description="classes whose clips may be played backwards: no order in time defines them"
     )
     cache_gib: float = Field(
         6.0, ge=0, description="memory (GiB) for decoded frames, kept as JPEG; 0 decodes anew"

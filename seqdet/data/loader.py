@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from seqdet.data.bursts import ClipTracks, backwards, with_burst
 from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
 from seqdet.data.paste import Placement, paste_clutter, paste_track
 from seqdet.data.transforms import ClipGeometry, photometric, stands_still
 from seqdet.data.windows import next_start, window_indices, window_starts
-from seqdet.errors import InputError
+from seqdet.errors import InputError, UsageError
 from seqdet.types import ClipBatch, Targets
 
 # A stream is cut after this many chunks, so that no recording fills the training.
@@ -69,6 +70,7 @@ class BatchShape:
     clutter_probability: float
     synthetic_fraction: float
     corrupt_probability: float
+    reverse_probability: float
 
 
 class Sampler:
@@ -175,7 +177,14 @@ class ClipRenderer:
         input_wh: tuple[int, int],
         cache_bytes: int,
         render_scene: RenderScene | None,
+        reversible: tuple[str, ...] = (),
     ) -> None:
+        unknown = [name for name in reversible if name not in dataset.classes]
+        if unknown:
+            raise UsageError(
+                f"data.reversible: {', '.join(unknown)}: the classes are {', '.join(dataset.classes)}"
+            )
+        self.reversible = [dataset.classes.index(name) for name in reversible]
         self.dataset = dataset
         self.sequences = sequences
         self.input_wh = input_wh
@@ -232,9 +241,12 @@ class ClipRenderer:
             if pasted not in (-1, class_id):
                 class_id = -1
         if shape.augment:
-            frames = photometric(frames, rng, noise)
+            clip = ClipTracks(photometric(frames, rng, noise), boxes, classes, present)
             if shape.frames > 1 and noise.random() < shape.corrupt_probability:
-                frames = _corrupt(frames, noise)
+                clip = with_burst(clip, noise)
+            if plan.chunks == 1 and noise.random() < shape.reverse_probability and self._may_turn(plan, clip):
+                clip = backwards(clip)
+            frames, boxes, classes, present = clip
         return frames, times, boxes, classes, present, class_id
 
     def _rendered(
@@ -307,6 +319,11 @@ class ClipRenderer:
         truth = self._targets(plan.clutter, index, size_wh)
         paste_clutter(frames, pictures[0], truth.boxes_xyxy_px, boxes, present, rng)
 
+    def _may_turn(self, plan: ClipPlan, clip: ClipTracks) -> bool:
+        """True when every class in the clip, and its own, looks the same backwards."""
+        found = [*np.unique(clip.class_ids[clip.present]), self.sequences[plan.sequence].class_id]
+        return all(class_id in self.reversible for class_id in found if class_id >= 0)
+
     def _targets(self, index: int, frame: int, picture_wh: tuple[int, int]) -> Targets:
         """The truth of a frame in pixels of the cached picture."""
         sequence = self.sequences[index]
@@ -330,20 +347,6 @@ def _by_track(truth: list[Targets], geometry: ClipGeometry) -> tuple[np.ndarray,
         classes[t, columns[kept]] = targets.class_ids[kept]
         present[t, columns[kept]] = True
     return boxes, classes, present
-
-
-def _corrupt(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A burst that one frame cannot see through: noise or a fade towards the mean, for up to T / 3 frames."""
-    length = int(rng.integers(1, max(2, len(frames) // 3 + 1)))
-    start = int(rng.integers(1, max(2, len(frames) - length)))
-    frames = frames.copy()
-    burst = frames[start : start + length].astype(np.float32)
-    if rng.random() < 0.5:
-        burst += rng.normal(0, rng.uniform(15, 40), burst.shape).astype(np.float32)
-    else:
-        burst = burst.mean() + (burst - burst.mean()) * rng.uniform(0.15, 0.5)
-    frames[start : start + length] = np.clip(burst, 0, 255).astype(np.uint8)
-    return frames
 
 
 def batches(

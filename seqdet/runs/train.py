@@ -112,7 +112,7 @@ def train(
         device=device,
         initial=_started(start, config, len(dataset.classes)) if start is not None else None,
         validate=_validation(dataset, config, device),
-        render_scene=_scene_renderer(dataset, config),
+        render_scene=scene_renderer(dataset, config),
         tell=say,
     )
 
@@ -187,7 +187,7 @@ def _validation(dataset: Dataset, config: Config, device: str) -> Validate | Non
     return validate
 
 
-def _scene_renderer(
+def scene_renderer(
     dataset: Dataset, config: Config
 ) -> (
     Callable[[np.random.Generator, tuple[int, int], int, int], tuple[np.ndarray, tuple[Targets, ...], int]]

@@ -33,14 +33,12 @@ from seqdet.data.loader import (
 from seqdet.errors import DivergedError, InputError, UsageError
 from seqdet.model.checkpoint import ModelCard, save_model
 from seqdet.model.detector import Detector, build_detector
-from seqdet.model.difference import FrameAverages
 from seqdet.model.losses import ClipTruth
-from seqdet.model.lstm import CellState
 from seqdet.model.memory import DetectorState
 from seqdet.model.objective import objective
 from seqdet.model.optimise import WeightAverage, learning_rate_at, parameter_groups
 from seqdet.runs.device import choose_device
-from seqdet.runs.train_state import Position, restore_state, save_state
+from seqdet.runs.train_state import Position, carried_on, detached, restore_state, save_state
 from seqdet.types import ClipBatch
 from seqdet.video.prefetch import prefetch
 
@@ -112,7 +110,12 @@ def fit(
             f"{data}: no sequence in the split {config.data.split!r} with {config.data.where or 'any'}"
         )
     renderer = ClipRenderer(
-        dataset, sequences, config.model.input_size_wh, int(config.data.cache_gib * 2**30), render_scene
+        dataset,
+        sequences,
+        config.model.input_size_wh,
+        int(config.data.cache_gib * 2**30),
+        render_scene,
+        config.data.reversible,
     )
     run = Run(config, dataset, out, place, initial or build_detector(config.model, len(dataset.classes)))
     run.open(resume)
@@ -260,7 +263,7 @@ class Run:
         if torch.isfinite(norm):  # a batch that overflowed is skipped, not learned
             self.optimizer.step()
             self.average.update(self.model, self.position.step)
-        self.carried = _detached(state)
+        self.carried = detached(state)
         self.position.step += 1
         self.position.plans = plans
         return {
@@ -274,17 +277,7 @@ class Run:
         fresh = self.model.initial_state(len(age), size_wh)
         if self.carried is None or not bool((age > 0).any()):
             return fresh
-
-        def choose(old: CellState, new: CellState) -> CellState:
-            return CellState(*(_where_streams(age > 0, a, b) for a, b in zip(old, new, strict=True)))
-
-        maps = tuple(choose(old, new) for old, new in zip(self.carried.maps, fresh.maps, strict=True))
-        averages = fresh.frames
-        if averages is not None and self.carried.frames is not None:
-            averages = FrameAverages(
-                *(_where_streams(age > 0, a, b) for a, b in zip(self.carried.frames, averages, strict=True))
-            )
-        return DetectorState(maps, choose(self.carried.clip, fresh.clip), fresh.tracks, averages)
+        return carried_on(self.carried, fresh, age > 0)
 
     def describe(self, stage: StageConfig, terms: dict[str, float], progress: float) -> dict[str, Any]:
         """A line of the log."""
@@ -368,6 +361,7 @@ def batch_shape(stage: StageConfig) -> BatchShape:
         clutter_probability=stage.clutter_probability,
         synthetic_fraction=stage.synthetic_fraction,
         corrupt_probability=stage.corrupt_probability,
+        reverse_probability=stage.reverse_probability,
     )
 
 
@@ -381,16 +375,6 @@ def _set_batchnorm_training(model: Detector, training: bool) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.train(training)
-
-
-def _detached(state: DetectorState) -> DetectorState:
-    maps = tuple(CellState(cell.hidden.detach(), cell.cell.detach()) for cell in state.maps)
-    clip = CellState(state.clip.hidden.detach(), state.clip.cell.detach())
-    return DetectorState(maps, clip, state.tracks, state.frames)
-
-
-def _where_streams(goes_on: torch.Tensor, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-    return torch.where(goes_on.view(-1, *[1] * (new.ndim - 1)), old, new)
 
 
 def _log(path: Path, tell: Tell | None, line: dict[str, Any]) -> None:

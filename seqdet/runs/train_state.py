@@ -1,4 +1,7 @@
-"""What a training run keeps on disk so that it can be killed anywhere: ``RUN/state.safetensors``."""
+"""The state of a training: what streams carry on, and what is kept on disk so that it can be killed anywhere.
+
+``RUN/state.safetensors`` holds all of it.
+"""
 
 from __future__ import annotations
 
@@ -118,3 +121,32 @@ def _carried(tensors: dict[str, Tensor], model: Detector) -> DetectorState | Non
     if "averages.means" in tensors:
         averages = FrameAverages(tensors["averages.means"].to(device), tensors["averages.seen"].to(device))
     return DetectorState(tuple(cells[:-1]), cells[-1], zeros.tracks, averages)
+
+
+def detached(state: DetectorState) -> DetectorState:
+    """The state without its history: gradients end at the border of a chunk."""
+    maps = tuple(CellState(cell.hidden.detach(), cell.cell.detach()) for cell in state.maps)
+    clip = CellState(state.clip.hidden.detach(), state.clip.cell.detach())
+    return DetectorState(maps, clip, state.tracks, state.frames)
+
+
+def carried_on(carried: DetectorState, fresh: DetectorState, goes_on: Tensor) -> DetectorState:
+    """``carried`` for the clips that continue a stream, (B,) bool, and ``fresh`` for the others.
+
+    Track rows are always fresh: a chunk's objects are not those of the chunk before.
+    """
+
+    def choose(old: CellState, new: CellState) -> CellState:
+        return CellState(*(_where(goes_on, a, b) for a, b in zip(old, new, strict=True)))
+
+    maps = tuple(choose(old, new) for old, new in zip(carried.maps, fresh.maps, strict=True))
+    averages = fresh.frames
+    if averages is not None and carried.frames is not None:
+        averages = FrameAverages(
+            *(_where(goes_on, a, b) for a, b in zip(carried.frames, averages, strict=True))
+        )
+    return DetectorState(maps, choose(carried.clip, fresh.clip), fresh.tracks, averages)
+
+
+def _where(goes_on: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    return torch.where(goes_on.view(-1, *[1] * (new.ndim - 1)), old, new)

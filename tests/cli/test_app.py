@@ -21,6 +21,7 @@ OPTIONS = {
     "train": "--config --out --set --resume --device",
     "eval": "--model --split --where --limit --max-frames --controls --no-controls --out --device",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
+    "preview": "--out --config --set --stage --clips --columns --seed --force",
     "synth": "--task --sequences --frames --sensor --level --size --val-fraction --seed --force",
     "doctor": "--device",
 }

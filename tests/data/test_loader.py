@@ -20,7 +20,7 @@ from seqdet.data.loader import (
     plan_batch,
 )
 from seqdet.data.transforms import ClipGeometry
-from seqdet.errors import InputError
+from seqdet.errors import InputError, UsageError
 from seqdet.runs.synth import synth
 from seqdet.types import ClipBatch, Targets
 from seqdet.video.reader import open_video
@@ -36,8 +36,9 @@ PLAIN = BatchShape(
     clutter_probability=0.0,
     synthetic_fraction=0.0,
     corrupt_probability=0.0,
+    reverse_probability=0.0,
 )
-RICH = BatchShape(4, 3, 2, 2, True, 0.7, 0.5, 0.5, 0.5)
+RICH = BatchShape(4, 3, 2, 2, True, 0.7, 0.5, 0.5, 0.5, 0.5)
 
 
 def a_scene(rng: np.random.Generator, size_wh: tuple[int, int], frames: int, stride: int):
@@ -234,6 +235,24 @@ def test_clutter_is_no_object_and_stays_where_it_is_from_chunk_to_chunk(
             first, last = (np.argwhere(change).mean(axis=0) for change in (changes[0], changes[-1]))
             assert np.abs(first - last).max() < 5
     assert seen >= 3
+
+
+def test_only_what_looks_the_same_backwards_is_turned(dataset: Dataset):
+    shape = replace(PLAIN, streamed=0, augment=True, reverse_probability=1.0)
+    plan = ClipPlan(1, 4, 1, 0, 7)
+    class_names = tuple(dataset.classes)
+    kept = renderer(dataset).batch((plan,), shape)
+    all_may = ClipRenderer(dataset, dataset.sequences, INPUT_WH, 1 << 24, a_scene, class_names)
+    turned = all_may.batch((plan,), shape)
+    np.testing.assert_array_equal(turned.frames[:, ::-1], kept.frames)
+    np.testing.assert_array_equal(turned.boxes_xyxy_px[:, ::-1], kept.boxes_xyxy_px)
+    assert (np.diff(turned.time_s) > 0).all()
+    streamed = replace(plan, chunks=6)
+    np.testing.assert_array_equal(
+        all_may.batch((streamed,), shape).frames, renderer(dataset).batch((streamed,), shape).frames
+    )
+    with pytest.raises(UsageError, match="reversible"):
+        ClipRenderer(dataset, dataset.sequences, INPUT_WH, 0, None, ("nothing",))
 
 
 def test_noise_is_new_in_every_chunk_of_a_stream(dataset: Dataset):
