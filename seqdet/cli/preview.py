@@ -28,9 +28,10 @@ def preview(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what a training will see: clips as they are sampled, pasted and augmented, with their boxes.
+    """Draw what a training will see, as one picture.
 
-    Look at it before you train: a box that does not sit right here teaches the wrong thing.
+    Clips as they are sampled, pasted and augmented, with their boxes. Look at it before you train: a box that
+    does not sit right here teaches the wrong thing.
     """
     from seqdet.config_file import load_config
     from seqdet.runs.preview import preview as run
