@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqdet.data.formats import coco_vid, mot
+from seqdet.data.formats import coco, coco_vid, mot, youtube_vis
 from seqdet.data.formats.protocol import LabelFormat
 from seqdet.errors import InputError, UsageError
 
 FORMATS: dict[str, LabelFormat] = {
     mot.NAME: mot,
     coco_vid.NAME: coco_vid,
+    youtube_vis.NAME: youtube_vis,
+    coco.NAME: coco,
 }
 
 

@@ -8,8 +8,6 @@ file of the video's name, which ``frame_id`` then counts from 0.
 
 from __future__ import annotations
 
-import mmap
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +16,20 @@ from typing import Any
 import numpy as np
 
 from seqdet.boxes import xyxy_from_ltwh
-from seqdet.data.checks import is_inside, is_plain_number, read_json
-from seqdet.data.dataset import SPLITS
+from seqdet.data.checks import is_inside, is_plain_number
+from seqdet.data.formats.coco_parts import (
+    IGNORED,
+    LARGEST_ID,
+    TRACK_KEYS,
+    box_fault,
+    keys_in,
+    read_categories,
+    read_document,
+    refuse_other_classes,
+    root_of,
+    split_of,
+    track_fault,
+)
 from seqdet.data.formats.protocol import VIDEO_SUFFIXES, Problems, RawDataset, RawSequence, path_under
 from seqdet.errors import InputError
 from seqdet.video.folder import natural_key
@@ -28,12 +38,9 @@ from seqdet.video.probe import count_packets
 NAME = "coco-vid"
 LOOKS = 'a .json file with "videos", "images" and "annotations", or a folder that holds one'
 LISTS = ("videos", "images", "annotations", "categories")
-TRACK_KEYS = ("track_id", "instance_id")
 FRAME_KEYS = ("frame_id", "frame_index")
-IGNORED = "annotation marked iscrowd or ignore: left out"
 NO_IMAGES = "video without images: left out"
 UNLISTED = "frame of a video file that the label file does not list: taken as a frame without object"
-_LARGEST_ID = 2**53
 
 
 @dataclass(slots=True)
@@ -83,14 +90,9 @@ def read(source: Path, problems: Problems) -> RawDataset:
         raise InputError(
             f"{source}: there is no .json file with {', '.join(LISTS)} in it or in its annotations folder"
         )
-    root = source if source.is_dir() else source.parent
-    root = root.parent if root.name == "annotations" else root
+    root = root_of(source)
     parts = [_read_file(path, root, problems) for path in files]
-    for path, part in zip(files, parts, strict=True):
-        if part.classes != parts[0].classes:
-            raise InputError(
-                f"{path}: its categories are not those of {files[0]}; ingest the files one by one"
-            )
+    refuse_other_classes(files, [part.classes for part in parts])
     return RawDataset(
         parts[0].classes,
         [sequence for part in parts for sequence in part.sequences],
@@ -112,24 +114,12 @@ def _files(source: Path) -> list[Path]:
 
 
 def _looks_right(path: Path) -> bool:
-    """True when the four keys occur; the file is searched, not parsed."""
-    if path.suffix.lower() != ".json":
-        return False
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return all(content.find(f'"{key}"'.encode()) >= 0 for key in LISTS)
-    except (OSError, ValueError):  # an empty file cannot be mapped
-        return False
+    return len(keys_in(path, LISTS)) == len(LISTS)
 
 
 def _read_file(path: Path, root: Path, problems: Problems) -> RawDataset:
-    document = read_json(path)
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: an object with {', '.join(LISTS)} is expected")
-    wrong = [key for key in LISTS if not isinstance(document.get(key), list)]
-    if wrong:
-        raise InputError(f"{path}: a list is expected under {', '.join(wrong)}")
-    classes, class_indices = _read_categories(path, document["categories"])
+    document = read_document(path, LISTS)
+    classes, class_indices = read_categories(path, document["categories"])
     videos = _read_videos(path, document["videos"], problems)
     images = _read_images(path, document["images"], videos, problems)
     notes: list[str] = []
@@ -139,30 +129,10 @@ def _read_file(path: Path, root: Path, problems: Problems) -> RawDataset:
         elif _order_images(video, problems, notes):
             _find_frames(video, root, problems, notes)
     rows = _read_annotations(path, document["annotations"], images, class_indices, problems)
-    words = re.split(r"[^a-z]+", path.stem.lower())
-    split = next((name for name in SPLITS if name in words), None)
+    split = split_of(path)
     found = [(key, video, video.file) for key, video in videos.items() if video.file is not None]
     sequences = [_sequence(video, file, rows.get(key, []), split) for key, video, file in found]
     return RawDataset(classes, sequences, tuple(notes))
-
-
-def _read_categories(path: Path, entries: list[Any]) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Names in the order of their ids, and the index of each id."""
-    names: dict[int, str] = {}
-    for index, entry in enumerate(entries):
-        identity = entry.get("id") if isinstance(entry, dict) else None
-        name = entry.get("name") if isinstance(entry, dict) else None
-        if type(identity) is not int or not isinstance(name, str) or not name.strip():
-            raise InputError(f"{path}: categories[{index}]: an id (whole number) and a name are expected")
-        if identity in names or name.strip() in names.values():
-            raise InputError(
-                f"{path}: categories[{index}]: the id {identity} or the name {name!r} occurs twice"
-            )
-        names[identity] = name.strip()
-    if not names:
-        raise InputError(f"{path}: categories: at least one is expected")
-    ids = sorted(names)
-    return tuple(names[identity] for identity in ids), {identity: index for index, identity in enumerate(ids)}
 
 
 def _read_videos(path: Path, entries: list[Any], problems: Problems) -> dict[int, _Video]:
@@ -203,7 +173,7 @@ def _read_images(
         video_id, file_name = entry.get("video_id"), entry.get("file_name")
         frame = next((entry[key] for key in FRAME_KEYS if key in entry), None)
         width, height = entry.get("width"), entry.get("height")
-        known = frame is None or (type(frame) is int and 0 <= frame < _LARGEST_ID)
+        known = frame is None or (type(frame) is int and 0 <= frame < LARGEST_ID)
         checks = (
             (entry["id"] not in images, f"id: {entry['id']} occurs twice"),
             (type(video_id) is int and video_id in videos, f"video_id: there is no video {video_id!r}"),
@@ -330,18 +300,11 @@ def _annotation_fault(entry: Any, images: dict[int, _Image], classes: dict[int, 
         return f"image_id: there is no image {image_id!r}"
     if type(category_id) is not int or category_id not in classes:
         return f"category_id: there is no category {category_id!r}"
-    if not isinstance(box, list) or len(box) != 4 or not all(type(side) in (int, float) for side in box):
-        return f"bbox: [left, top, width, height] is expected, got {str(box)[:80]}"
-    if any(abs(side) >= _LARGEST_ID for side in box):
-        return f"bbox: {str(box)[:80]} is no place in an image"
+    if fault := box_fault(box):
+        return f"bbox: {fault}"
     if "video_id" in entry and entry["video_id"] != images[image_id].video_id:
         return f"video_id: {entry['video_id']!r}, but its image is of video {images[image_id].video_id}"
-    for key in TRACK_KEYS:
-        if key in entry and (type(entry[key]) is not int or not -1 <= entry[key] < _LARGEST_ID):
-            return (
-                f"{key}: a whole number, 0 or more (or -1 for none) is expected, got {str(entry[key])[:40]}"
-            )
-    return None
+    return track_fault(entry)
 
 
 def _sequence(video: _Video, file: Path, rows: list[tuple[float, ...]], split: str | None) -> RawSequence:
