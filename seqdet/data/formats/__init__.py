@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqdet.data.formats import coco, coco_vid, mot, youtube_vis
+from seqdet.data.formats import coco, coco_vid, cvat, mot, youtube_vis
 from seqdet.data.formats.protocol import LabelFormat
 from seqdet.errors import InputError, UsageError
 
@@ -13,6 +13,7 @@ FORMATS: dict[str, LabelFormat] = {
     coco_vid.NAME: coco_vid,
     youtube_vis.NAME: youtube_vis,
     coco.NAME: coco,
+    cvat.NAME: cvat,
 }
 
 
