@@ -1,0 +1,199 @@
+"""Which pictures look alike: a difference hash to find them, a small grey copy to be sure.
+
+The hash is dHash (N. Krawetz, "Kind of Like That", 2013): the picture is averaged to 9x8 greys, and each of
+64 bits says whether a grey is darker than its right neighbour. It stands compression, scaling and a change of
+brightness. A picture with little contrast (a clear sky) has a hash of noise, so it is compared with none.
+
+Legend: N pictures, S side of the small grey copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+
+import numpy as np
+
+HASH_WH = (9, 8)
+SMALL_SIDE = 16
+CROP_SIDE = 8
+MAX_DISTANCE_BITS = 6  # of 64
+MIN_CORRELATION = 0.97
+MIN_CONTRAST = 3.0  # grey levels, standard deviation of the small copy
+MOVED_CORRELATION = 0.7
+CHANGED_CORRELATION = 0.5
+_ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is kept of a picture.
+
+    Attributes:
+        group: position of its sequence.
+        frame: from 0.
+        bits: (64,) bool dHash.
+        small: (S, S) float32 grey copy.
+    """
+
+    group: int
+    frame: int
+    bits: np.ndarray
+    small: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class AlikePair:
+    """Two sequences with pictures that look alike.
+
+    Attributes:
+        first, second: positions of the sequences.
+        first_frame, second_frame: the two pictures that are most alike.
+        distance_bits: how many bits of their hashes differ, of 64.
+        pictures: how many pictures of the second have a like one in the first.
+    """
+
+    first: int
+    second: int
+    first_frame: int
+    second_frame: int
+    distance_bits: int
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """A picture and what is in a box of it, as small grey copies.
+
+    Attributes:
+        picture: (S, S) float32.
+        inside: (8, 8) float32.
+    """
+
+    picture: np.ndarray
+    inside: np.ndarray
+
+
+def shrink_grey(rgb: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """A grey copy, each pixel the mean of those it stands for.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        size_wh: width and height of the copy in pixels; it may be larger than the picture.
+
+    Returns:
+        (height, width) float32, 0..255.
+    """
+    height, width = rgb.shape[:2]
+    sums = _binned(_binned(rgb.astype(np.float32), size_wh[1], 0), size_wh[0], 1)
+    areas = np.outer(_bin_sizes(height, size_wh[1]), _bin_sizes(width, size_wh[0]))
+    return (sums.mean(axis=2) / areas).astype(np.float32)
+
+
+def _bin_starts(length: int, bins: int) -> np.ndarray:
+    return np.arange(bins) * length // bins
+
+
+def _bin_sizes(length: int, bins: int) -> np.ndarray:
+    """A bin without a pixel of its own takes the one at its start."""
+    return np.maximum(np.diff(_bin_starts(length, bins), append=length), 1)
+
+
+def _binned(values: np.ndarray, bins: int, axis: int) -> np.ndarray:
+    return np.add.reduceat(values, _bin_starts(values.shape[axis], bins), axis=axis)
+
+
+def dhash(rgb: np.ndarray) -> np.ndarray:
+    """(64,) bool difference hash of an (H, W, 3) uint8 picture."""
+    grey = shrink_grey(rgb, HASH_WH)
+    return (grey[:, 1:] > grey[:, :-1]).ravel()
+
+
+def look_at(rgb: np.ndarray, group: int, frame: int) -> Look | None:
+    """What is kept of a picture to compare it with others; None where it has too little contrast."""
+    small = shrink_grey(rgb, (SMALL_SIDE, SMALL_SIDE))
+    return Look(group, frame, dhash(rgb), small) if small.std() >= MIN_CONTRAST else None
+
+
+def hash_frames(frames: int, count: int) -> list[int]:
+    """Which frames of a sequence are looked at: ``count`` of them, evenly spread; all of a short one."""
+    return sorted({int((index + 0.5) * frames / count) for index in range(count)})
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """-1..1 of two grey pictures of one size; 0 where one of them is flat."""
+    one, other = first - first.mean(), second - second.mean()
+    norm = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float((one * other).sum()) / norm if norm > 1e-6 else 0.0
+
+
+def glimpse(rgb: np.ndarray, box_xyxy_px: np.ndarray) -> Glimpse:
+    """What is kept of a picture to see later whether a resting box still holds what it held.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        box_xyxy_px: (4,) edges in pixels.
+    """
+    height, width = rgb.shape[:2]
+    left, top = np.minimum(np.floor(box_xyxy_px[:2]).astype(int), [width - 1, height - 1])
+    right, bottom = np.maximum(np.ceil(box_xyxy_px[2:]).astype(int), [left + 1, top + 1])
+    inside = shrink_grey(rgb[top:bottom, left:right], (CROP_SIDE, CROP_SIDE))
+    return Glimpse(shrink_grey(rgb, (SMALL_SIDE, SMALL_SIDE)), inside)
+
+
+def is_left_behind(first: Glimpse, last: Glimpse) -> bool:
+    """Whether a resting box has lost its object: the whole picture has moved, and what is in the box changed.
+
+    A camera that follows its object moves the picture, too, but what is in the box stays.
+
+    Args:
+        first, last: at the ends of the stretch.
+    """
+    if min(first.picture.std(), last.picture.std()) < MIN_CONTRAST:
+        return False
+    moved = correlation(first.picture, last.picture) < MOVED_CORRELATION
+    return moved and correlation(first.inside, last.inside) < CHANGED_CORRELATION
+
+
+def find_alike(looks: Items[Look], sides: Items[str]) -> list[AlikePair]:
+    """Pairs of sequences on different sides, such as splits, with pictures that look alike.
+
+    Args:
+        looks: of some pictures of each sequence.
+        sides: side of each sequence.
+
+    Returns:
+        One entry for each pair, most pictures first.
+    """
+    if not looks:
+        return []
+    signs = np.array([look.bits for look in looks], np.float32) * 2 - 1
+    units = np.array([look.small.ravel() for look in looks])
+    units -= units.mean(axis=1, keepdims=True)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)  # not 0: every look has contrast
+    side = np.array([sides[look.group] for look in looks])
+    best: dict[tuple[int, int], tuple[int, int, int]] = {}
+    alike_pictures: dict[tuple[int, int], set[int]] = {}
+    for start in range(0, len(looks), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        distance = ((signs.shape[1] - signs[rows] @ signs.T) / 2).astype(np.int64)
+        alike = (distance <= MAX_DISTANCE_BITS) & (side[rows, None] != side[None, :])
+        alike &= units[rows] @ units.T >= MIN_CORRELATION
+        for row, second in np.argwhere(alike).tolist():
+            first = start + row
+            if first > second:
+                continue
+            one, other = looks[first], looks[second]
+            if one.group > other.group:
+                one, other = other, one
+            pair = (one.group, other.group)
+            entry = (int(distance[row, second]), one.frame, other.frame)
+            best[pair] = min(best.get(pair, entry), entry)
+            alike_pictures.setdefault(pair, set()).add(other.frame)
+    return sorted(
+        (
+            AlikePair(*pair, entry[1], entry[2], entry[0], len(alike_pictures[pair]))
+            for pair, entry in best.items()
+        ),
+        key=lambda found: (-found.pictures, found.distance_bits, found.first, found.second),
+    )
