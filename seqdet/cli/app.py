@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from seqdet import __version__
-from seqdet.cli import check, detect, doctor, evaluate, ingest, preview, synth, train
+from seqdet.cli import check, convert, detect, doctor, evaluate, ingest, preview, synth, train
 from seqdet.cli.common import say, say_error
 from seqdet.errors import SeqdetError, Terminated
 
@@ -99,6 +99,7 @@ def build() -> typer.Typer:
     app.command("eval")(evaluate.evaluate)
     app.command("ingest")(ingest.ingest)
     app.command("preview")(preview.preview)
+    app.command("convert")(convert.convert)
     app.command("check")(check.check)
     app.command("synth")(synth.synth)
     app.command("doctor")(doctor.doctor)

@@ -22,6 +22,7 @@ OPTIONS = {
     "eval": "--model --split --where --limit --max-frames --controls --no-controls --out --device",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
     "preview": "--out --config --set --stage --clips --columns --seed --force",
+    "convert": "--to --videos --video --force",
     "check": "--fix --out --quick --force",
     "synth": "--task --sequences --frames --sensor --level --size --val-fraction --seed --force",
     "doctor": "--device",
