@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqdet.data.formats import coco, coco_vid, cvat, mot, youtube_vis
+from seqdet.data.formats import class_folders, coco, coco_vid, csv_rows, cvat, kitti, mot, youtube_vis
 from seqdet.data.formats.protocol import LabelFormat
 from seqdet.errors import InputError, UsageError
 
@@ -14,6 +14,9 @@ FORMATS: dict[str, LabelFormat] = {
     youtube_vis.NAME: youtube_vis,
     coco.NAME: coco,
     cvat.NAME: cvat,
+    kitti.NAME: kitti,
+    csv_rows.NAME: csv_rows,
+    class_folders.NAME: class_folders,
 }
 
 
