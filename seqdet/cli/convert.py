@@ -45,4 +45,7 @@ def convert(
     counted = {"sequences": report.sequences, "frames": report.frames, "boxes": report.boxes}
     counted |= {"tracks": report.tracks, "dropped": sum(entry.count for entry in report.dropped)}
     show(table([report.format, str(report.out)], list(counted.items())))
-    say(f"after correction: seqdet ingest {report.out} DATA", quiet=quiet)
+    if videos == "none":
+        say("labels only; to ingest them again the videos belong beside them (--videos link)", quiet=quiet)
+    else:
+        say(f"after correction: seqdet ingest {report.out} DATA", quiet=quiet)

@@ -260,7 +260,7 @@ def _write_folder(
         notes = writer.write(items, classes, work) + notes
         if videos != "none":
             notes += place_media(items, work, writer.media_path, link=videos == "link")
-        lines = "".join(f"- {note}\n" for note in notes)
+        lines = "".join(f"- {note}\n" for note in notes or ["nothing was lost"])
         heading = f"{_HEADING} from {source.resolve().name} ({writer.NAME})\n\n"
         count = counted(len(items), "sequence")
         (work / MARK).write_text(f"{heading}{count}. What to know:\n\n{lines}", encoding="utf-8")
