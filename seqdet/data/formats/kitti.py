@@ -26,6 +26,7 @@ from seqdet.data.formats.protocol import (
     RawSequence,
     read_text,
 )
+from seqdet.data.formats.source_files import place_form
 from seqdet.data.formats.stills import STILLS, VIDEOS, FrameGroup, frame_groups
 from seqdet.errors import InputError
 from seqdet.video.folder import is_image_name, list_images
@@ -244,13 +245,16 @@ def _series(
         np.concatenate(column) for column in zip(*tables, strict=True)
     )
     alone = len(images) == 1
+    labels_file, row_form, row = (
+        (files[0], "{file}:{row}", line) if alone else place_form(dict(enumerate(files)))
+    )
     return RawSequence(
         name=name,
         video=images[0] if alone else images[0].parent,
         images=images,
-        labels_file=files[0] if alone else files[0].parent,
-        row_form="{file}:{row}" if alone else "{file}: label file {row} (by name, from 1)",
-        row=line if alone else np.repeat(np.arange(1, len(images) + 1), counts),
+        labels_file=labels_file,
+        row_form=row_form,
+        row=row if alone else np.repeat(row, counts),
         frame=np.repeat(np.arange(len(images)), counts),
         track_id=track_id,
         class_id=class_id,
