@@ -10,7 +10,9 @@ from seqdet.data.formats import (
     coco_vid,
     csv_rows,
     cvat,
+    datumaro,
     kitti,
+    label_studio,
     mot,
     voc,
     yolo,
@@ -22,6 +24,8 @@ from seqdet.errors import InputError, UsageError
 FORMATS: dict[str, LabelFormat] = {
     mot.NAME: mot,
     coco_vid.NAME: coco_vid,
+    label_studio.NAME: label_studio,
+    datumaro.NAME: datumaro,
     youtube_vis.NAME: youtube_vis,
     coco.NAME: coco,
     cvat.NAME: cvat,
