@@ -168,21 +168,25 @@ def _parse(lines: _Lines, config: YoloConfig, problems: Problems) -> _Rows:
 
 
 def _numbers(lines: _Lines, where: np.ndarray, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of these lines, and which lines are left: those with anything else fail."""
+    """The numbers of these lines, and which are left; usually in C, one by one to say what is wrong."""
     rows = where.tolist()
     try:
-        text = [lines.text[row] for row in rows]
-        return np.loadtxt(text, ndmin=2, comments=None, dtype=np.float64), where
+        return np.loadtxt([lines.text[row] for row in rows], ndmin=2, comments=None, dtype=np.float64), where
     except ValueError:
-        if len(rows) > 1:
-            halves = (_numbers(lines, half, problems) for half in np.array_split(where, 2))
-            values, left = zip(*halves, strict=True)
-            return np.concatenate(values), np.concatenate(left)
-    cells = lines.text[rows[0]].split()
-    wrong = next((index for index, cell in enumerate(cells) if not _is_number(cell)), 0)
-    name = COLUMNS[wrong] if wrong < len(COLUMNS) else f"column {wrong + 1}"
-    problems.fail(lines.place(rows[0]), f"{name}: a number is expected, got {cells[wrong][:60]!r}")
-    return np.zeros((0, len(cells))), where[:0]
+        pass
+    values: list[list[float]] = []
+    left: list[int] = []
+    for row in rows:
+        cells = lines.text[row].split()
+        wrong = next((index for index, cell in enumerate(cells) if not _is_number(cell)), None)
+        if wrong is None:
+            values.append([float(cell) for cell in cells])
+            left.append(row)
+        else:
+            name = COLUMNS[wrong] if wrong < len(COLUMNS) else f"column {wrong + 1}"
+            problems.fail(lines.place(row), f"{name}: a number is expected, got {cells[wrong][:60]!r}")
+    width = len(lines.text[rows[0]].split())
+    return np.array(values, np.float64).reshape(-1, width), np.array(left, np.int64)
 
 
 def _is_number(text: str) -> bool:
@@ -190,7 +194,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return text.isascii() and "_" not in text
 
 
 def _ends_in_ids(last: np.ndarray, longer: bool) -> bool:

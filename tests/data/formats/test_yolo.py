@@ -375,3 +375,10 @@ def test_many_boxes_are_parsed_as_columns(source: Path) -> None:
     raw, _ = read(source)
     assert len(raw.sequences[1].frame) == 50_001
     assert raw.sequences[1].row[-1] == 50_001
+
+
+def test_many_wrong_lines_are_counted_and_the_first_are_shown(source: Path) -> None:
+    write(source, **{"labels/val/still.txt": "0 .5 .5 .5 é\n" * 20_000 + "0 .5 1_0 .5 .5\n0 .5 .5 .5 .5\n"})
+    with pytest.raises(InputError, match=r"20001 problems") as caught:
+        read(source)
+    assert "still.txt:20: height: a number is expected, got 'é'" in str(caught.value)
