@@ -214,7 +214,7 @@ def save_dataset(
             if progress:
                 progress(done)
         (work / _FILE).write_text(_document(classes, sequences, list(notes), work), encoding="utf-8")
-        _swap(work, root)
+        swap_in(work, root)
     except OSError as error:
         raise OutputError(f"{root}: the data set could not be written: {error}") from error
     finally:
@@ -253,7 +253,7 @@ def _place_video(videos: Path, sequence: Sequence, images: tuple[Path, ...] | No
     return folder
 
 
-def _swap(work: Path, root: Path) -> None:
+def swap_in(work: Path, root: Path) -> None:
     """Give the finished folder its name; an old data set goes last, and comes back if the rename fails."""
     if not root.exists():
         os.rename(work, root)

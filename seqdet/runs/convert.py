@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from seqdet.data.checks import name_fault
-from seqdet.data.dataset import _swap as give_name
-from seqdet.data.dataset import is_dataset, load_dataset
+from seqdet.data.dataset import is_dataset, load_dataset, swap_in
 from seqdet.data.export import WRITERS
 from seqdet.data.export.protocol import Item, LabelWriter, counted, place_media
 from seqdet.data.export.rows import SUFFIXES, is_rows, read_rows
 from seqdet.data.formats.protocol import Dropped, Problems, RawSequence
 from seqdet.errors import InputError, OutputError, UsageError
-from seqdet.runs.ingest import _check_sequence as check_sequence
+from seqdet.runs.ingest import check_sequence
 from seqdet.video.folder import is_image_name, list_images, natural_key
 
 Progress = Callable[[str, int, int], None]
@@ -264,7 +263,7 @@ def _write_folder(
         heading = f"{_HEADING} from {source.resolve().name} ({writer.NAME})\n\n"
         count = counted(len(items), "sequence")
         (work / MARK).write_text(f"{heading}{count}. What to know:\n\n{lines}", encoding="utf-8")
-        give_name(work, out)
+        swap_in(work, out)
     except OSError as error:
         raise OutputError(f"{out}: the labels could not be written: {error}") from error
     finally:

@@ -99,7 +99,7 @@ def ingest(
         raise InputError(f"{error.filename or source}: cannot be read: {error.strerror or error}") from error
     checked: list[tuple[RawSequence, Sequence, Labels]] = []
     for done, item in enumerate(raw.sequences, 1):
-        made = _check_sequence(item, raw.classes, problems)
+        made = check_sequence(item, raw.classes, problems)
         if made:
             checked.append((item, *made))
         if progress:
@@ -161,7 +161,7 @@ def _check_options(source: Path, out: Path, split: str, force: bool) -> None:
     refuse_existing(out, force)
 
 
-def _check_sequence(
+def check_sequence(
     raw: RawSequence, classes: tuple[str, ...], problems: Problems
 ) -> tuple[Sequence, Labels] | None:
     """Hold one sequence against its video; None when the video cannot be read."""

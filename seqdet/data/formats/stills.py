@@ -78,8 +78,8 @@ def _follow_each_other(numbers: list[int]) -> bool:
 
 def _name(path: Path, root: Path) -> str:
     """The path below ``root`` as one name, without the folders that hold nothing but images."""
-    parts = [part for part in path.relative_to(root).parts if part.lower() not in ("images", "img1", "")]
-    return "_".join(parts) or path.name or root.name
+    *folders, last = path.relative_to(root).parts or (root.name,)
+    return "_".join([*(part for part in folders if part.lower() not in ("images", "img1")), last])
 
 
 def _with_unique_names(groups: list[FrameGroup]) -> list[FrameGroup]:

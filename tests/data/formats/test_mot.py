@@ -183,8 +183,8 @@ def test_a_missing_image_would_shift_all_labels_and_is_refused(tmp_path: Path, m
 def test_an_unknown_format_says_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"(?s)no label format.*mot: .*coco-vid: "):
         choose_format(tmp_path)
-    with pytest.raises(UsageError, match="--format cvat: the formats are auto, mot, coco-vid"):
-        choose_format(tmp_path, "cvat")
+    with pytest.raises(UsageError, match=r"--format nonsense: the formats are auto, .*mot, .*coco-vid"):
+        choose_format(tmp_path, "nonsense")
     with pytest.raises(InputError, match="no such file"):
         choose_format(tmp_path / "none")
 
