@@ -13,6 +13,7 @@ EncoderName = Literal[
     "regnet_plain", "resnet10", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v2"
 ]
 
+PartName = Literal["encoder", "neck", "memory", "heads", "clip", "tracks"]
 LossName = Literal["objectness", "class", "box", "motion", "track", "clip"]
 
 
@@ -168,6 +169,9 @@ class TrainConfig(_Section):
         24, ge=0, description="validation clips of these evaluations; 0 evaluates never"
     )
     evaluate_frames: int = Field(48, ge=1, description="frames of each of them")
+    freeze: tuple[PartName, ...] = Field(
+        (), description="parts of the detector that do not learn, for fine-tuning the rest on little data"
+    )
     stages: tuple[StageConfig, ...] = Field(
         default_factory=lambda: (
             StageConfig(name="frames", share=0.4, clips_per_batch=16, max_stride=1),

@@ -166,6 +166,9 @@ class Run:
         self.out = out
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        for part in config.train.freeze:
+            if (frozen := getattr(self.model, part)) is not None:
+                frozen.requires_grad_(False)
         self.average = WeightAverage(self.model, config.train.ema_decay)
         groups = parameter_groups(self.model, config.train.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=config.train.learning_rate)
@@ -374,7 +377,7 @@ def _ahead(
 def _set_batchnorm_training(model: Detector, training: bool) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.train(training)
+            module.train(training and module.weight.requires_grad)
 
 
 def _log(path: Path, tell: Tell | None, line: dict[str, Any]) -> None:

@@ -173,3 +173,21 @@ def test_more_objects_than_the_model_has_rows(data: Path):
     results = list(model.results(frames))
     assert max(len(result.detections) for result in results) > 2
     assert max(result.track_ids.max() for result in results) > 2
+
+
+def test_frozen_parts_do_not_move_and_the_others_do(data: Path, tmp_path: Path):
+    frozen = ("encoder", "neck", "memory", "heads")
+    torch.manual_seed(0)
+    detector = build_detector(MODEL, 3)
+    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    settings = config(
+        freeze=frozen, stages=(CLIPS.model_copy(update={"share": 1.0}),), steps=3, warmup_steps=0
+    )
+    report = fit(data, settings, tmp_path / "run", initial=detector)
+    after = load_model(report.model)[0].state_dict()
+    for name, tensor in after.items():
+        same = torch.allclose(tensor.float(), before[name].float(), atol=1e-3, rtol=1e-3)
+        if name.startswith(frozen):
+            assert same, f"{name} moved"
+    moved = [name for name in after if name.startswith(("clip.", "tracks."))]
+    assert any(not torch.allclose(after[name].float(), before[name].float(), atol=1e-3) for name in moved)
