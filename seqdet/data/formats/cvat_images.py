@@ -61,7 +61,7 @@ def image_sequences(
     for index, group in enumerate(groups):
         mine = boxes.take(order[bounds[index] : bounds[index + 1]])
         shapes = mine.shapes
-        rows = (
+        rows: tuple[np.ndarray, ...] = (
             shapes.line, position_of[shapes.owner], mine.track_id, mine.class_id,
             upright(shapes.boxes_xyxy_px, shapes.rotation_deg),
         )  # fmt: skip

@@ -147,7 +147,10 @@ def _upright_box(
     """
     kind = entry["type"]
     if kind != "bbox":
-        return tuple(box_around(entry.get("rle") if kind == "mask" else entry.get("points")))
+        covered = box_around(entry.get("rle") if kind == "mask" else entry.get("points"))
+        if covered is None:
+            raise ValueError("it covers no pixel")
+        return tuple(covered)
     box, angle = entry.get("bbox"), attributes.get("rotation") or 0
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise ValueError(f"[left, top, width, height] is expected, got {str(box)[:80]}")

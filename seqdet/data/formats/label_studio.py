@@ -167,17 +167,17 @@ def _video_sequence(
     tables = [
         (region, table)
         for region in task.regions
-        if len(table := keyframe_table(region.value, task.result_place(region.index), problems))
+        if len(table := keyframe_table(region.value, task.result_place(region.position), problems))
     ]
     values = [region.value for region, _ in tables]
     step = frames_per_step(values, frames, info.fps, task.place, problems)
     frame, index, class_id, boxes = [np.zeros(0, np.int64)], [-1], [-1], [np.zeros((0, 5))]
     for region, table in tables:
-        place = task.result_place(region.index)
+        place = task.result_place(region.position)
         at, box = track_boxes(table, step, frames, place, problems)
         frame.append(at)
         boxes.append(box)
-        index.append(region.index)
+        index.append(region.position)
         class_id.append(class_ids[region.label])
         if (box[:, 4] % 360 != 0).any():
             problems.drop(ROTATED, [place], int(np.count_nonzero(box[:, 4] % 360)))
@@ -211,7 +211,7 @@ def _image_sequence(
     for frame, task in enumerate(tasks):
         size: tuple[int, int] | None = None
         for region in task.regions:
-            place = task.result_place(region.index)
+            place = task.result_place(region.position)
             size = _image_size(region, task.media, place, problems, size)
             polygon = region.kind in POLYGONS
             box = polygon_box(region.value) if polygon else percent_box(region.value)

@@ -21,9 +21,9 @@ _MIN_CHOICES = ("choice", "choices", "class", "category")
 
 
 class Region(NamedTuple):
-    """One result that is an object: ``index`` among the results of its task."""
+    """One result that is an object: ``position`` among the results of its task."""
 
-    index: int
+    position: int
     kind: str
     label: str
     value: dict[str, Any]

@@ -84,7 +84,7 @@ def _fault(entry: object) -> str | None:
     """What makes one keyframe unusable, or None."""
     if not isinstance(entry, dict):
         return "a keyframe (an object) is expected"
-    frame = entry.get("frame")
+    frame: Any = entry.get("frame")
     if not _is_number(frame) or frame != int(frame) or frame < 1:
         return f"frame: a whole number from 1 is expected, got {str(frame)[:40]}"
     for key in BOX_KEYS:

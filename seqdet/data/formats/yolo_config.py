@@ -273,4 +273,4 @@ def _listed(config: YoloConfig, path: Path, known: set[Path], problems: Problems
             problems.fail(f"{path}:{number}", f"{text[:120]!r} leads out of {config.root}")
         else:
             problems.fail(f"{path}:{number}", f"there is no image {text[:120]!r} under {config.root}")
-    return images  # type: ignore[return-value]
+    return images
