@@ -57,7 +57,7 @@ def _compact(entry: dict[str, Any]) -> Any:
         return entry
     track = attributes.get("track_id", entry.get("object_id", -1))
     group = entry.get("group", 0)
-    if track.__class__ is not int or not -1 <= track < _LARGEST_ID or group.__class__ is not int:
+    if track.__class__ is not int or not -1 <= track < _LARGEST_ID or not _is_group(group):
         return entry
     left, top, width, height = box
     for side in box:
@@ -115,7 +115,7 @@ def _label(entry: dict[str, Any], classes: int, place: str, problems: Problems) 
 def _read_object(entry: dict[str, Any], classes: int, place: str, problems: Problems) -> Row | None:
     """A row of an annotation that is not plain, or None with the reason in ``problems``."""
     attributes, group = entry.get("attributes") or {}, entry.get("group") or 0
-    if not isinstance(attributes, dict) or type(group) is not int:
+    if not isinstance(attributes, dict) or not _is_group(group):
         problems.fail(place, "attributes: an object, and group: a whole number are expected")
         return None
     if attributes.get("outside") in (True, 1, "true", "True"):
@@ -163,6 +163,10 @@ def _upright_box(
     cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
     around = (width * cos + height * sin, width * sin + height * cos)
     return left + (width - around[0]) / 2, top + (height - around[1]) / 2, *around
+
+
+def _is_group(value: object) -> bool:
+    return type(value) is int and abs(value) < _LARGEST_ID
 
 
 def _is_number(value: object) -> bool:
