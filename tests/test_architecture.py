@@ -20,10 +20,12 @@ from seqdet.config_file import load_config
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {"types", "boxes", "errors", "config"},
+    {"live_types"},
     {"video", "config_file"},
     {"data", "model", "results"},
     {"runs", "serve"},
     {"cli", "seqdet"},  # "seqdet" is the package's own __init__: the face in Python
+    {"__main__"},
 ]
 ONLY_IN = {
     "av": ("seqdet.video",),
