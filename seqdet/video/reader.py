@@ -60,7 +60,7 @@ def open_video(
     if not 0 < image_fps < 1e6:
         raise UsageError(f"frames per second of pictures must be a positive number, got {image_fps}")
     name = str(source)
-    camera = _camera_index(source)
+    camera = camera_index(source)
     if camera is not None:
         return CaptureReader(camera, None, max_pixels)
     if is_url(name):
@@ -127,7 +127,7 @@ def expand_sources(patterns: Iterable[str | Path]) -> list[str]:
     return sources
 
 
-def _camera_index(source: str | Path | int) -> int | None:
+def camera_index(source: str | Path | int) -> int | None:
     if isinstance(source, int):
         return source
     device = re.fullmatch(r"(?:/dev/video)?(\d{1,3})", str(source))
