@@ -122,6 +122,7 @@ class ClipBatch:
         present: (B, T, G) bool.
         sequence_class_ids: (B,) int64, -1 when unknown.
         age: (B,) int64 frames that this clip's stream has shown before; 0 begins from nothing.
+        boxes_known: (B,) bool; False: other objects may be there than those that are present.
     """
 
     frames: np.ndarray
@@ -131,6 +132,7 @@ class ClipBatch:
     present: np.ndarray
     sequence_class_ids: np.ndarray
     age: np.ndarray
+    boxes_known: np.ndarray
 
     def __post_init__(self) -> None:
         batch_time = self.frames.shape[:2]

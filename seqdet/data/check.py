@@ -107,7 +107,8 @@ def inspect_labels(path: Path, sequence: Sequence, classes: tuple[str, ...]) -> 
     found += outside + repeats + flips + duplicates + gaps
     found += find_jumps(rows, file)
     found += find_short_tracks(rows, file, sequence.frames)
-    found += find_empty_stretches(rows, file, sequence.frames, sequence.fps)
+    if sequence.boxes_known:
+        found += find_empty_stretches(rows, file, sequence.frames, sequence.fps)
     return Inspection(found, usable, rows, count_sequence(sequence, usable, classes))
 
 

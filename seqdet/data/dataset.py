@@ -38,6 +38,8 @@ class Sequence:
         recording: what it was cut from; recordings are never divided between splits.
         split: "train", "val" or "test".
         attributes: anything else that is known, such as {"sensor": "thermal"}.
+        boxes_known: False where only the class of the sequence is known: a frame without a box then says
+            nothing of what is in it.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Sequence:
     recording: str = ""
     split: str = "train"
     attributes: dict[str, str] = field(default_factory=dict)
+    boxes_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +289,7 @@ def _document(classes: tuple[str, ...], sequences: list[Sequence], notes: list[s
             "recording": sequence.recording,
             "split": sequence.split,
             "attributes": sequence.attributes,
+            **({} if sequence.boxes_known else {"boxes_known": False}),
         }
         for sequence in sequences
     ]
@@ -343,6 +347,7 @@ def _entry_faults(entry: Any, classes: tuple[str, ...]) -> list[str]:
             isinstance(attributes, dict) and all(isinstance(value, str) for value in attributes.values()),
             "attributes: an object of texts is expected",
         ),
+        (type(entry.get("boxes_known", True)) is bool, "boxes_known: true or false is expected"),
     )
     return [message for good, message in checks if not good]
 
@@ -359,6 +364,7 @@ def _sequence(root: Path, entry: dict[str, Any], classes: tuple[str, ...]) -> Se
         recording=entry["recording"],
         split=entry["split"],
         attributes=dict(entry.get("attributes", {})),
+        boxes_known=entry.get("boxes_known", True),
     )
 
 

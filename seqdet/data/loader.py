@@ -211,6 +211,9 @@ class ClipRenderer:
             present=padded([clip[4] for clip in clips], 0),
             sequence_class_ids=np.array([clip[5] for clip in clips], np.int64),
             age=np.array([plan.chunk * shape.frames for plan in plans], np.int64),
+            boxes_known=np.array(
+                [plan.sequence < 0 or self.sequences[plan.sequence].boxes_known for plan in plans]
+            ),
         )
 
     def _clip(
@@ -313,6 +316,8 @@ class ClipRenderer:
         """Paste still spots, the same in all chunks of a stream."""
         rng = np.random.default_rng([plan.seed, 2])
         donor = self.sequences[plan.clutter]
+        if not donor.boxes_known:  # its spots may be objects
+            return
         index = int(rng.integers(donor.frames))
         pictures, _ = self.cache.frames(donor, np.array([index]))
         size_wh = (pictures[0].shape[1], pictures[0].shape[0])

@@ -29,12 +29,14 @@ class ClipTruth(NamedTuple):
         class_ids: (B, T, G) int64, -1 unknown.
         present: (B, T, G) bool.
         sequence_class_ids: (B,) int64, -1 unknown.
+        boxes_known: (B,) bool; False: nothing is known of where no object is marked.
     """
 
     boxes_xyxy: Tensor
     class_ids: Tensor
     present: Tensor
     sequence_class_ids: Tensor
+    boxes_known: Tensor
 
     def pictures(self) -> PaddedTargets:
         """The same, picture by picture: N = B*T."""
@@ -46,7 +48,7 @@ class ClipTruth(NamedTuple):
 def detection_losses(
     heads: HeadOutput, truth: ClipTruth, centre_prior: float, label_smoothing: float, merged: bool = False
 ) -> dict[str, Tensor]:
-    """Losses of the heads.
+    """Losses of the heads. Where boxes are not known, a cell without an object is not held against them.
 
     objectness: quality focal loss (Li et al., NeurIPS 2020), normalised by the sum of the targets.
         ``merged``: of every class's score, the quality being that of the true class; no class loss.
@@ -57,6 +59,7 @@ def detection_losses(
     targets = truth.pictures()
     assignment = assign(heads, targets, centre_prior)
     positive = assignment.objects >= 0
+    known = truth.boxes_known.repeat_interleave(truth.present.shape[1])[:, None] | positive
     total = assignment.quality.sum().clamp(min=1)
     picture, cell = positive.nonzero(as_tuple=True)
     chosen = assignment.objects[picture, cell]
@@ -66,7 +69,8 @@ def detection_losses(
         best = heads.class_logits[picture, cell].argmax(dim=-1)  # of an object of unknown class
         wanted = torch.zeros_like(heads.class_logits)
         wanted[picture, cell, torch.where(labels < 0, best, labels)] = quality
-        losses = {"objectness": quality_focal_loss(heads.class_logits, wanted).sum() / total}
+        wrong = quality_focal_loss(heads.class_logits, wanted)
+        losses = {"objectness": (wrong * known[..., None]).sum() / total}
     else:
         class_loss = functional.cross_entropy(
             heads.class_logits[picture, cell],
@@ -76,7 +80,7 @@ def detection_losses(
             label_smoothing=label_smoothing,
         )
         losses = {
-            "objectness": quality_focal_loss(heads.objectness, assignment.quality).sum() / total,
+            "objectness": (quality_focal_loss(heads.objectness, assignment.quality) * known).sum() / total,
             "class": (class_loss * quality).sum() / total,
         }
     boxes = targets.boxes_xyxy[picture, chosen]

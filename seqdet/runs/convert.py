@@ -103,6 +103,10 @@ def convert(
         raise InputError(f"{source}: there is no sequence in it")
     for entry in problems.dropped:
         notes.append(f"{entry.reason}: {entry.count} (first: {entry.examples[0]})")
+    if unknown := sum(not item.sequence.boxes_known for item in items):
+        notes.append(
+            f"{counted(unknown, 'sequence')} of which only the class is known: written as without object"
+        )
     notes = _write_folder(source, out, WRITERS[to], items, classes, videos, notes)
     return ConvertReport(
         out=out,

@@ -23,6 +23,7 @@ from seqdet.video.reader import MAX_PIXELS, read_info
 
 Progress = Callable[[str, int, int], None]
 IMAGE_FPS = 30.0
+CLASSES_ONLY = "no boxes, only classes of sequences: training does not take this for frames without an object"
 SHORT_VIDEO = "video with fewer frames than its header promises: used as far as it goes"
 
 
@@ -109,6 +110,9 @@ def ingest(
         raise InputError(f"{source}: there is no sequence with labels and a video in it")
     _refuse_same_names(source, [sequence for _, sequence, _ in checked])
     notes = [f"made by seqdet ingest from {source.resolve().name} ({chosen.NAME})", *raw.notes]
+    if _is_of_classes_only(checked):
+        checked = [(item, replace(sequence, boxes_known=False), labels) for item, sequence, labels in checked]
+        notes.append(CLASSES_ONLY)
     splits = _splits(checked, split, val_fraction, seed, raw.classes, notes)
     recordings = [sequence.recording for _, sequence, _ in checked]
     if not allow_leak:
@@ -147,6 +151,13 @@ def ingest(
         dropped=problems.dropped,
         splits=dict(sorted(Counter(splits).items())),
         notes=tuple(notes),
+    )
+
+
+def _is_of_classes_only(checked: list[tuple[RawSequence, Sequence, Labels]]) -> bool:
+    """True where sequences have classes and there is no box at all: that no object is there is not meant."""
+    return not any(len(labels) for *_, labels in checked) and any(
+        sequence.class_id >= 0 for _, sequence, _ in checked
     )
 
 

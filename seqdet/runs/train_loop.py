@@ -241,7 +241,13 @@ class Run:
         truth = ClipTruth(
             *(
                 torch.from_numpy(part).to(self.device)
-                for part in (batch.boxes_xyxy_px, batch.class_ids, batch.present, batch.sequence_class_ids)
+                for part in (
+                    batch.boxes_xyxy_px,
+                    batch.class_ids,
+                    batch.present,
+                    batch.sequence_class_ids,
+                    batch.boxes_known,
+                )
             )
         )
         age = torch.from_numpy(batch.age).to(self.device)
@@ -305,7 +311,9 @@ class Run:
         figures = validate(self.average.model)
         every = self.config.train.evaluate_every_share
         self.position.evaluated = max(self.position.evaluated + 1, int(self.progress() / every))
-        reached = figures["map50"] or 0.0  # None where the validation clips hold no object
+        # map50 is None where the validation clips hold no object, as where only the class of each is known.
+        known = (figures["map50"], figures.get("sequence_accuracy"), 0.0)
+        reached = next(figure for figure in known if figure is not None)
         if reached > self.position.best:
             self.position.best, self.metrics = reached, figures
             self.position.extra["metrics"] = figures
@@ -347,7 +355,7 @@ class Run:
             model=best if best.is_file() else self.out / "last.safetensors",
             steps=self.position.step,
             minutes=self.position.elapsed_s / 60,
-            map50=self.position.best if self.position.best >= 0 else None,
+            map50=self.metrics.get("map50"),
             metrics=self.metrics,
         )
 

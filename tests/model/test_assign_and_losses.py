@@ -47,7 +47,8 @@ def grid_of_objects(pictures: int) -> PaddedTargets:
 
 def clip_truth(boxes: Tensor, class_ids: Tensor, present: Tensor, sequence: int = 0) -> ClipTruth:
     """One clip whose frames are the pictures."""
-    return ClipTruth(boxes[None], class_ids[None], present[None], torch.tensor([sequence]))
+    known = torch.ones(1, dtype=torch.bool)
+    return ClipTruth(boxes[None], class_ids[None], present[None], torch.tensor([sequence]), known)
 
 
 @pytest.mark.parametrize("centre_prior", [1.0, 0.5, 0.0])
@@ -188,6 +189,27 @@ def test_a_clip_without_boxes_has_a_finite_loss_and_gradient(objects: int):
     sum(losses.values()).backward()
     assert torch.isfinite(heads.objectness.grad).all()
     assert heads.objectness.grad.abs().sum() > 0, "background is learned from"
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_where_boxes_are_not_known_only_marked_objects_teach(merged: bool):
+    """No cell learns "nothing is here" where only the class of the clip is known; pasted objects count."""
+    heads, targets = random_heads(4), grid_of_objects(4)
+    scores = heads.class_logits if merged else heads.objectness
+    heads = heads._replace(**{"class_logits" if merged else "objectness": scores.requires_grad_()})
+    scores = heads.class_logits if merged else heads.objectness
+
+    def gradient(present: Tensor) -> Tensor:
+        truth = clip_truth(targets.boxes_xyxy, targets.class_ids, present)
+        truth = truth._replace(boxes_known=torch.zeros(1, dtype=torch.bool))
+        loss = detection_losses(heads, truth, 0.0, 0.0, merged)["objectness"]
+        return torch.autograd.grad(loss, scores)[0].reshape(4, len(heads.strides), -1).abs().sum(-1)
+
+    assert gradient(torch.zeros_like(targets.present)).sum() == 0
+    held = assign(heads, targets, 0.0).objects >= 0
+    of_marked = gradient(targets.present)
+    assert (of_marked[held] > 0).any()
+    assert (of_marked[~held] == 0).all()
 
 
 def test_an_object_of_unknown_class_teaches_its_box_only():

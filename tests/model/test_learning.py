@@ -27,7 +27,8 @@ def there_and_back() -> tuple[Tensor, ClipTruth]:
             boxes[clip, at, 0] = torch.tensor([left, 26, left + 12, 38])
     classes = torch.tensor([0, 1])
     present = torch.ones(2, FRAMES, 1, dtype=torch.bool)
-    return frames, ClipTruth(boxes, classes[:, None, None].expand(2, FRAMES, 1), present, classes)
+    class_ids = classes[:, None, None].expand(2, FRAMES, 1)
+    return frames, ClipTruth(boxes, class_ids, present, classes, torch.ones(2, dtype=torch.bool))
 
 
 def loss_of(model: Detector, frames: Tensor, truth: ClipTruth, prior: float = 0.0) -> tuple[Tensor, dict]:
@@ -118,6 +119,7 @@ def test_a_clip_without_objects_moves_nothing_to_infinity(make_detector):
         torch.full((2, FRAMES, 1), -1),
         torch.zeros(2, FRAMES, 1, dtype=torch.bool),
         torch.tensor([-1, -1]),
+        torch.ones(2, dtype=torch.bool),
     )
     loss, _ = loss_of(model, frames, nothing)
     loss.backward()

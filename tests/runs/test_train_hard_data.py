@@ -17,6 +17,7 @@ from seqdet.cli import app as face
 from seqdet.config import Config, DataConfig, ModelConfig, StageConfig, TrainConfig
 from seqdet.errors import DivergedError
 from seqdet.model.checkpoint import load_model
+from seqdet.runs.evaluate import evaluate
 from seqdet.runs.ingest import ingest
 from seqdet.runs.train import train
 from seqdet.runs.train_loop import Run, TrainReport, fit
@@ -107,6 +108,28 @@ def finite(report: TrainReport) -> TrainReport:
 def test_it_trains_and_stays_finite(make_data: MakeData, tmp_path: Path, clips: dict, classes: list[str]):
     data = make_data(clips, classes)
     finite(train(data, config=SMALL, out=tmp_path / "run"))
+
+
+def test_clips_of_which_only_the_class_is_known_teach_the_class_and_no_emptiness(tmp_path: Path):
+    for name, grey in (("dark", 40), ("light", 200)):
+        for clip in range(3):
+            path = tmp_path / "source" / name / f"{clip}.avi"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+            for _ in range(8):
+                writer.write(np.full((48, 64, 3), grey, np.uint8))
+            writer.release()
+    data = ingest(tmp_path / "source", tmp_path / "data", val_fraction=0.34).out
+    report = finite(train(data, config=SMALL, out=tmp_path / "run"))
+    lines = [json.loads(line) for line in (report.run / "log.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "step":
+            assert line["objectness"] == line["box"] == line["motion"] == 0
+            assert line["clip"] > 0
+    figures = evaluate(data, model=report.model, limit=2)
+    assert figures["map50"] is None, "there is no box to find"
+    assert figures["sequence_accuracy"] is not None
+    assert report.map50 is None
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(

@@ -10,7 +10,7 @@ from seqdet.data.formats import choose_format, class_folders
 from seqdet.data.formats.protocol import Problems, RawDataset
 from seqdet.data.formats.stills import STILLS, VIDEOS
 from seqdet.errors import InputError
-from seqdet.runs.ingest import ingest
+from seqdet.runs.ingest import CLASSES_ONLY, ingest
 
 VECTORS = Path(__file__).resolve().parents[3] / ".." / "shared" / "vectors" / "annotations"
 Make = Callable[..., Path]
@@ -118,6 +118,14 @@ def test_a_data_set_of_it(tmp_path: Path, make_video: Make, make_images: Make) -
     }
     assert all(len(dataset.labels(each)) == 0 for each in dataset.sequences)
     assert class_folders.NO_BOXES in dataset.notes
+    assert CLASSES_ONLY in dataset.notes
+    assert not any(each.boxes_known for each in dataset.sequences)
+    document = tmp_path / "data" / "dataset.json"
+    document.write_text(document.read_text().replace(', "boxes_known": false', ""))
+    assert all(each.boxes_known for each in load_dataset(tmp_path / "data").sequences)  # as older ones
+    document.write_text(document.read_text().replace('"split": "val"', '"split": "val", "boxes_known": "no"'))
+    with pytest.raises(InputError, match=r"sequences\[4\].boxes_known: true or false"):
+        load_dataset(tmp_path / "data")
 
 
 def two_classes(source: Path, make_video: Make) -> Path:
