@@ -12,7 +12,7 @@ from seqdet.cli.progress import Progress
 
 
 def ingest(
-    source: Annotated[Path, typer.Argument(help="Folder or label file.")],
+    source: Annotated[Path, typer.Argument(help="Folder, label file, or zip file of a labelling tool.")],
     out: Annotated[Path, typer.Argument(metavar="DATA", help="The data set to make.")],
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="Label format; auto finds it by content.")

@@ -17,6 +17,7 @@ from seqdet.data.formats.protocol import Dropped, Problems, RawSequence
 from seqdet.data.labels import Labels
 from seqdet.data.split import find_leaks, refuse_leaks, split_by_recording
 from seqdet.errors import InputError, UsageError
+from seqdet.runs.archive import opened
 from seqdet.video.folder import image_size
 from seqdet.video.probe import count_packets
 from seqdet.video.reader import MAX_PIXELS, read_info
@@ -72,7 +73,7 @@ def ingest(
     """Make a data set of labels in any known format and their videos.
 
     Args:
-        source: folder or label file.
+        source: folder, label file, or zip file with one of them and its videos or images.
         out: the data set to make.
         format: name of the label format, or "auto" to find it by content.
         split: "auto" keeps the splits that the source names and makes them by recording where it names none;
@@ -92,6 +93,44 @@ def ingest(
     """
     source, out = Path(source), Path(out)
     _check_options(source, out, split, force)
+    with opened(source, out, format, link) as folder:
+        report = _ingest_folder(
+            folder,
+            out,
+            format=format,
+            split=split,
+            val_fraction=val_fraction,
+            seed=seed,
+            force=force,
+            link=link,
+            strict=strict,
+            allow_leak=allow_leak,
+            progress=progress,
+        )
+    if folder == source:
+        return report
+    dropped = tuple(
+        replace(entry, examples=tuple(place.replace(str(folder), str(source)) for place in entry.examples))
+        for entry in report.dropped
+    )
+    return replace(report, dropped=dropped)
+
+
+def _ingest_folder(
+    source: Path,
+    out: Path,
+    *,
+    format: str,
+    split: str,
+    val_fraction: float,
+    seed: int,
+    force: bool,
+    link: bool,
+    strict: bool,
+    allow_leak: bool,
+    progress: Progress | None,
+) -> IngestReport:
+    """As ``ingest``, of what lies open on disk."""
     problems = Problems(strict)
     try:
         chosen = choose_format(source, format)

@@ -37,6 +37,11 @@ FORMATS: dict[str, LabelFormat] = {
 }
 
 
+def looks_like(source: Path, name: str = "auto") -> bool:
+    """True when a source looks like the format of that name, or for "auto" like any."""
+    return any(each.sniff(source) for key, each in FORMATS.items() if name in ("auto", key))
+
+
 def choose_format(source: Path, name: str = "auto") -> LabelFormat:
     """The format of a source, found by its content, or the one of that name.
 
