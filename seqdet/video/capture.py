@@ -23,6 +23,12 @@ _FALLBACK_FPS = 30.0
 _CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
 
 
+def quiet_opencv() -> None:
+    """Users see our one line instead of OpenCV's and FFmpeg's chatter."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read by OpenCV when FFmpeg is first used
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
 class CaptureReader(VideoReader):
     """A video file, stream or camera.
 
@@ -69,9 +75,7 @@ class CaptureReader(VideoReader):
         )
 
     def _open(self) -> cv2.VideoCapture:
-        # Read by OpenCV when FFmpeg is first used: users see our one line instead of FFmpeg's chatter.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        quiet_opencv()
         if isinstance(self._source, int):
             capture = cv2.VideoCapture(self._source)
         elif self._is_file:

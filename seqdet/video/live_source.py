@@ -9,6 +9,8 @@ from seqdet.video.pictures import Opener
 from seqdet.video.playback import Playback
 from seqdet.video.probe import hide_password, is_url
 from seqdet.video.reader import camera_index
+from seqdet.video.stream import NetworkStream
+from seqdet.video.webcam import Webcam
 
 
 def live_source(source: str, loop: bool = False) -> tuple[str, Opener]:
@@ -30,4 +32,6 @@ def live_source(source: str, loop: bool = False) -> tuple[str, Opener]:
         return source, functools.partial(Playback, source, loop)
     if loop:
         raise UsageError(f"--loop repeats a file; {hide_password(source)} is none")
-    raise UsageError("cameras and streams are on their way")
+    if index is not None:
+        return f"camera {index}", functools.partial(Webcam, index)
+    return hide_password(source), functools.partial(NetworkStream, source)

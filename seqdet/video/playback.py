@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from seqdet.errors import InputError
 from seqdet.types import Frame
+from seqdet.video.pace import Pace
 from seqdet.video.pictures import Picture, SourceRefused
 from seqdet.video.reader import VideoReader, open_video
 
-# So far behind (a slow disk, a sleeping machine), playing goes on from now instead of hurrying after.
-_LATEST_S = 1.0
 # What the last frame of a lap lasts when the file does not say.
 _LAST_FRAME_S = 1 / 25
 
@@ -29,13 +27,12 @@ class Playback:
     """
 
     def __init__(self, source: str, loop: bool, left: threading.Event) -> None:
-        self._source, self._loop, self._left = source, loop, left
+        self._source, self._loop, self._pace = source, loop, Pace(left)
         self._reader = self._open()
         self._frames = iter(self._reader)
         self._lap_s = 0.0  # what is added to the file's own times
         self._last_s: float | None = None
         self._step_s = _LAST_FRAME_S
-        self._offset_s: float | None = None  # from time.monotonic's clock to the times given out
 
     def _open(self) -> VideoReader:
         try:
@@ -54,7 +51,7 @@ class Playback:
         if self._last_s is not None and stamp_s > self._last_s:
             self._step_s = stamp_s - self._last_s
         self._last_s = stamp_s
-        self._wait_until_due(stamp_s)
+        self._pace.wait_until(stamp_s)
         rgb = frame.rgb
         return Picture(lambda: rgb, stamp_s, cut)
 
@@ -66,12 +63,6 @@ class Playback:
         if first is not None and self._last_s is not None:
             self._lap_s = self._last_s + self._step_s - first.time_s
         return first
-
-    def _wait_until_due(self, stamp_s: float) -> None:
-        now_s = time.monotonic()
-        if self._offset_s is None or now_s + self._offset_s > stamp_s + _LATEST_S:
-            self._offset_s = stamp_s - now_s
-        self._left.wait(max(0.0, stamp_s - self._offset_s - now_s))
 
     def close(self) -> None:
         """Close the file."""
