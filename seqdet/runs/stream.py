@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqdet.boxes import Letterbox, centres
+from seqdet.boxes import Letterbox
 from seqdet.data.transforms import preprocess
 from seqdet.model.checkpoint import ModelCard, load_model
 from seqdet.model.detector import Detector, DetectorOutput
@@ -37,7 +37,9 @@ from seqdet.results.tracks import (
     with_class_evidence,
 )
 from seqdet.runs.device import choose_device
+from seqdet.runs.network import Network
 from seqdet.runs.shipped import find_model
+from seqdet.runs.track_words import sequence_class, velocity, with_track_memory
 from seqdet.types import Detections, Frame, FrameResult, label_of
 from seqdet.video.prefetch import prefetch
 from seqdet.video.reader import open_video
@@ -102,7 +104,11 @@ class _Embedded(NamedTuple):
 
 
 class Model:
-    """A trained detector, ready for streams. Holds weights and options, no state of any stream."""
+    """A trained detector, ready for streams. Holds weights and options, no state of any stream.
+
+    ``network`` computes frames; the detector does unless another runtime is given. What concerns single
+    tracks is always the detector's.
+    """
 
     def __init__(
         self,
@@ -110,11 +116,13 @@ class Model:
         card: ModelCard,
         device: torch.device,
         options: StreamOptions = StreamOptions(),
+        network: Network | None = None,
     ) -> None:
         self.detector = detector.to(device).eval()
         self.card = card
         self.device = device
         self.options = options
+        self.network: Network = self.detector if network is None else network
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -123,7 +131,7 @@ class Model:
 
     def with_options(self, options: StreamOptions) -> Model:
         """The same weights with other options."""
-        return Model(self.detector, self.card, self.device, options)
+        return Model(self.detector, self.card, self.device, options, self.network)
 
     def initial_state(self) -> StreamState:
         """Nothing seen yet."""
@@ -203,16 +211,16 @@ class Model:
         pictures = pictures.permute(0, 3, 1, 2)[None]
         if not self.options.memory:  # every frame is a sequence of its own
             pictures, averages = pictures.transpose(0, 1), None
-        maps, averages = self.detector.embed(pictures, averages)
+        maps, averages = self.network.embed(pictures, averages)
         return _Embedded(frames, [geometry for _, geometry in inputs], maps, averages)
 
     @torch.inference_mode()
     def _decide(self, embedded: _Embedded, state: StreamState) -> tuple[list[FrameResult], StreamState]:
         frames, geometries, maps, averages = embedded
         if self.options.memory:
-            output, detector_state = self.detector.remember(maps, averages, 1, state.detector)
+            output, detector_state = self.network.remember(maps, averages, 1, state.detector)
         else:
-            output, _ = self.detector.remember(maps, averages, len(frames), None)
+            output, _ = self.network.remember(maps, averages, len(frames), None)
             detector_state = self.detector.initial_state(1, self.card.config.input_size_wh)
         raw = _raw_pictures(output)
         clip = output.clip_logits.flatten(0, 1).softmax(-1).cpu().numpy()
@@ -227,7 +235,7 @@ class Model:
                 rows = CellState(torch.zeros_like(rows.hidden), torch.zeros_like(rows.cell))
             keep = found.scores >= self.options.min_score
             evidence = evidence + float(found.scores[keep].sum()) * clip[t]
-            label, score = _sequence_class(evidence, tracks)
+            label, score = sequence_class(evidence, tracks)
             results.append(
                 FrameResult(frame, _where(found, keep), self.classes, label_of(self.classes, label), score)
             )
@@ -264,7 +272,7 @@ class Model:
             votes = np.eye(len(self.classes))[source.class_ids[seen]]
             tracks = with_class_evidence(tracks, at[seen], votes, np.ones(len(seen)))
         elif len(seen):
-            velocity = _velocity(before, association.born, at[seen], source.boxes_xyxy_px[seen], frame.time_s)
+            speed = velocity(before, association.born, at[seen], source.boxes_xyxy_px[seen], frame.time_s)
             boxes = torch.from_numpy(boxes_input[seen]).to(self.device)
             features = box_features(maps, self.detector.levels, boxes[None])[0]
             index = torch.from_numpy(at[seen]).to(self.device)
@@ -274,14 +282,21 @@ class Model:
             )
             present = torch.ones(len(seen), dtype=torch.bool, device=self.device)
             logits, new = self.detector.track_step(
-                features, boxes, torch.from_numpy(velocity).to(self.device), present, old
+                features, boxes, torch.from_numpy(speed).to(self.device), present, old
             )
             rows = CellState(
                 _with_rows(rows.hidden, index, new.hidden), _with_rows(rows.cell, index, new.cell)
             )
             probabilities = logits.softmax(-1).cpu().numpy()
             tracks = with_class_evidence(tracks, at[seen], probabilities, source.scores[seen])
-        source = _with_track_memory(replace(source, boxes_xyxy_px=steady), tracks, at, self.options)
+        source = with_track_memory(
+            replace(source, boxes_xyxy_px=steady),
+            tracks,
+            at,
+            self.options.class_memory,
+            self.options.score_memory,
+            self.options.unconfirmed_factor,
+        )
         return label_detections(source, tracks, at), tracks, rows
 
 
@@ -321,66 +336,11 @@ def _raw_pictures(output: DetectorOutput) -> list[RawPicture]:
     return [RawPicture(*(part[n] for part in parts)) for n in range(len(parts[0]))]
 
 
-def _velocity(
-    before: TrackState, born: np.ndarray, rows: np.ndarray, boxes_xyxy_px: np.ndarray, time_s: float
-) -> np.ndarray:
-    """(M, 2) float32 movement of the centres since each track was last seen, in box sizes a second."""
-    passed = np.maximum(time_s - before.last_times_s[rows], 1e-3)[:, None]
-    sides = np.maximum(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], 1)
-    shift = centres(boxes_xyxy_px) - centres(before.boxes_xyxy_px[rows])
-    speed = shift / np.sqrt(sides.prod(axis=1, keepdims=True)) / passed
-    return np.where(born[rows][:, None], 0, speed).astype(np.float32)
-
-
-def _with_track_memory(
-    detections: Detections, tracks: TrackState, rows: np.ndarray, options: StreamOptions
-) -> Detections:
-    """Detections whose class and score also say what their tracks have shown so far.
-
-    The class probabilities are mixed with the track's evidence, the score with its smoothed score,
-    so that one weak frame does not make a box flicker. A detection without a confirmed track is worth less:
-    clutter comes and goes, objects stay (tubelet rescoring, Kang et al., CVPR 2016, without looking ahead).
-    """
-    if not len(detections):
-        return detections
-    evidence = tracks.class_evidence[rows]
-    total = evidence.sum(axis=1, keepdims=True)
-    known = (rows >= 0)[:, None] & (total > 0)
-    share = np.divide(evidence, total, out=np.zeros_like(evidence), where=total > 0)
-    weight = options.class_memory
-    mixed = np.where(known, (1 - weight) * detections.class_scores + weight * share, detections.class_scores)
-    weight = options.score_memory
-    smooth = (1 - weight) * detections.scores + weight * tracks.scores[rows]
-    confirmed = (rows >= 0) & (tracks.track_ids[rows] >= 0)
-    scores = np.where(confirmed, smooth, detections.scores * options.unconfirmed_factor)
-    return replace(
-        detections,
-        class_scores=mixed.astype(np.float32),
-        class_ids=mixed.argmax(axis=1),
-        scores=scores.astype(np.float32),
-    )
-
-
 def _with_rows(table: Tensor, index: Tensor, values: Tensor) -> Tensor:
     """(1, R, S) with new values in some rows; the old table is left as it was."""
     table = table.clone()
     table[0, index] = values
     return table
-
-
-def _sequence_class(evidence: np.ndarray, tracks: TrackState) -> tuple[int, float]:
-    """Class of the sequence and its confidence: what all tracks say; before them, the clip memory's word.
-
-    -1 while nothing was found. On val the tracks alone name more clips than any mixture with the clip memory
-    (docs/log.md).
-    """
-    of_tracks = tracks.class_evidence.sum(axis=0) + sum(
-        (ended.class_evidence for ended in tracks.ended), np.zeros(len(evidence))
-    )
-    word = of_tracks if of_tracks.sum() > 0 else evidence
-    if word.sum() <= 0:
-        return -1, 0.0
-    return int(word.argmax()), float(word.max() / word.sum())
 
 
 def _where(detections: Detections, keep: np.ndarray) -> Detections:
