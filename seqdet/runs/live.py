@@ -20,23 +20,38 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from seqdet.errors import UsageError
-from seqdet.live_types import Event, LiveFrame, LiveStatus, Zone, ZoneCount
+from seqdet.live_types import Event, LiveFrame, LiveStatus, StreamState, Zone, ZoneCount
+from seqdet.results.events import EventState, above, step_events
+from seqdet.results.outlet import Outlet, OutletReport
+from seqdet.results.sinks import Sink, open_sink
+from seqdet.results.track_state import EndedTrack
+from seqdet.results.webhook import open_webhook
+from seqdet.results.zones import ZoneState, step_zones, watched, zone_count
 from seqdet.runs.device import threads_shared_by
-from seqdet.runs.live_memory import initial_memory, look
+from seqdet.runs.live_memory import LiveMemory, initial_memory, living_tracks, look
 from seqdet.runs.stream import Model, load, with_score
-from seqdet.types import FrameResult
+from seqdet.types import Frame, SequenceResult, Track, label_of
 from seqdet.video.camera import Camera, Captured
 from seqdet.video.live_source import live_source
 
 # Results are given from this score on, whatever the session's own is, so that a page can show the weak ones.
 SHOWN_SCORE = 0.1
 EVENTS_KEPT = 1000
+# Results that wait for who wants every one of them; they carry no pictures.
+RESULTS_KEPT = 256
+# Tracks that are named in the row of the whole sequence; the newest, so that weeks fit into memory.
+TRACKS_KEPT = 10_000
 _POLL_S = 0.2
 _RECENT = 50
+_RECENT_S = 3.0
 _JOIN_S = 10.0
 
 
@@ -50,6 +65,8 @@ class LiveSession:
         camera: where pictures come from; the session closes it.
         model: what looks at them; it should report from ``SHOWN_SCORE`` on.
         score: detections below take no part in rows, events and zones, 0..1.
+        sinks: files that get the rows; the session closes them.
+        outlets: where events are sent; the session closes them.
 
     Attributes:
         source: as the user named it, passwords hidden.
@@ -57,21 +74,40 @@ class LiveSession:
         score: as above.
     """
 
-    def __init__(self, source: str, camera: Camera, model: Model, score: float) -> None:
+    def __init__(
+        self,
+        source: str,
+        camera: Camera,
+        model: Model,
+        score: float,
+        sinks: Sequence[Sink] = (),
+        outlets: Sequence[Outlet] = (),
+    ) -> None:
         self.source, self.classes, self.score = source, model.classes, score
         self._camera, self._model = camera, model
+        self._sinks, self._outlets = tuple(sinks), tuple(outlets)
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._newest: LiveFrame | None = None
         self._error: BaseException | None = None
         self._over = False
+        self._newest: LiveFrame | None = None
+        self._results: deque[LiveFrame] = deque(maxlen=RESULTS_KEPT)
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
-        self._zones: tuple[ZoneCount, ...] = ()
-        self._detected = 0
+        self._told = 0  # events
+        self._lost = False
+        self._zones: tuple[ZoneState, ...] = ()
+        self._time_s = 0.0  # of the newest result
+        self._first_time_s: float | None = None
+        self._ended: deque[Track] = deque(maxlen=TRACKS_KEPT)
         self._latencies_s: deque[float] = deque(maxlen=_RECENT)
         self._finished_s: deque[float] = deque(maxlen=_RECENT)
         self._thread = threading.Thread(target=self._run, name="seqdet-live", daemon=True)
         self._thread.start()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the session before its time, such as a full disk; None while all is well."""
+        return self._error
 
     def wait_newer(self, number: int, timeout_s: float) -> LiveFrame | None:
         """The newest result, once there is one of a greater number.
@@ -87,25 +123,34 @@ class LiveSession:
             self._changed.wait_for(lambda: self._over or self._is_newer(number), timeout_s)
             return self._newest if self._is_newer(number) else None
 
+    def results_since(self, number: int) -> tuple[LiveFrame, ...]:
+        """Results of a greater number, oldest first, of the newest 256: black pictures, but every result.
+
+        They hold what counts: detections of the session's score and more.
+        """
+        with self._changed:
+            return tuple(live for live in self._results if live.number > number)
+
     def status(self) -> LiveStatus:
         """How the session is, now; never waits for the source."""
         camera = self._camera.status()
         with self._changed:
-            newest, latencies, finished = self._newest, list(self._latencies_s), list(self._finished_s)
-            detected = self._detected
-        now_s = time.monotonic()
-        recent = [at_s for at_s in finished if now_s - at_s < 3.0]
+            newest, latencies = self._newest, list(self._latencies_s)
+            recent = [at_s for at_s in self._finished_s if time.monotonic() - at_s < _RECENT_S]
         span_s = recent[-1] - recent[0] if len(recent) > 1 else 0.0
+        state, message = camera.state, camera.message
+        if self._error is not None:
+            state, message = "ended", str(self._error)
         return LiveStatus(
             source=self.source,
-            state=camera.state,
-            message=camera.message,
+            state=state,
+            message=message,
             age_s=camera.age_s,
             size_wh=newest.result.frame.size_wh if newest is not None else None,
             source_fps=camera.fps,
             result_fps=(len(recent) - 1) / span_s if span_s > 0 else 0.0,
             captured=camera.captured,
-            detected=detected,
+            detected=newest.number if newest is not None else 0,
             dropped=camera.dropped,
             reconnects=camera.reconnects,
             latency_s=statistics.median(latencies) if latencies else None,
@@ -119,19 +164,30 @@ class LiveSession:
     def zones(self) -> tuple[ZoneCount, ...]:
         """The zones and what they have seen."""
         with self._changed:
-            return self._zones
+            return tuple(zone_count(state, self._time_s) for state in self._zones)
 
     def set_zones(self, zones: Sequence[Zone]) -> None:
-        """Count in these zones from now on; one that stays as it was goes on counting."""
+        """Count in these zones from now on; one that stays as it was goes on counting.
+
+        Raises:
+            UsageError: a zone that cannot be; those before stay.
+        """
+        fresh = {zone: watched(zone) for zone in zones}
         with self._changed:
-            known = {count.zone: count for count in self._zones}
-            self._zones = tuple(known.get(zone, ZoneCount(zone)) for zone in zones)
+            known = {state.zone: state for state in self._zones}
+            self._zones = tuple(known.get(zone, state) for zone, state in fresh.items())
+
+    def outlet_reports(self) -> tuple[OutletReport, ...]:
+        """What became of the events that were sent."""
+        return tuple(outlet.report() for outlet in self._outlets)
 
     def close(self) -> None:
-        """End the threads and let go of the source; safe to call twice."""
+        """End the threads, finish the files, let go of the source; safe to call twice."""
         self._closing.set()
         self._camera.close()
         self._thread.join(_JOIN_S)
+        for outlet in self._outlets:
+            outlet.close()
 
     def __enter__(self) -> LiveSession:
         return self
@@ -147,9 +203,11 @@ class LiveSession:
     def _run(self) -> None:
         try:
             # The cores are shared with decoding and with the page's pictures.
-            with threads_shared_by(2):
+            with ExitStack() as files, threads_shared_by(2):
+                for sink in self._sinks:
+                    files.enter_context(sink)
                 self._watch()
-        except BaseException as error:  # shown by whoever asks next, whatever it is
+        except BaseException as error:  # shown to whoever asks, whatever it is
             self._error = error
         finally:
             with self._changed:
@@ -157,24 +215,97 @@ class LiveSession:
                 self._changed.notify_all()
 
     def _watch(self) -> None:
-        memory = initial_memory(self._model)
-        while not self._closing.is_set():
-            captured = self._camera.take(_POLL_S)
-            if captured is None:
-                if self._camera.status().state in ("ended", "refused"):
+        memory, events = initial_memory(self._model), EventState()
+        try:
+            while not self._closing.is_set():
+                captured = self._camera.take(_POLL_S)
+                state = self._camera.status().state
+                self._tell(self._stream_events(state))
+                if captured is not None:
+                    memory, events = self._look(captured, memory, events)
+                elif state in ("ended", "refused"):
                     return
-                continue
-            result, memory, _ = look(self._model, captured, memory, captured.cut)
-            self._show(captured, result)
+        finally:
+            self._remember(living_tracks(memory))
+            sequence = self._sequence()
+            for sink in self._sinks if sequence.frames else ():
+                sink.end_sequence(sequence)
 
-    def _show(self, captured: Captured, result: FrameResult) -> None:
+    def _look(
+        self, captured: Captured, memory: LiveMemory, events: EventState
+    ) -> tuple[LiveMemory, EventState]:
+        """One picture: model, events, zones, rows; then show it."""
+        result, memory, ended, cut = look(self._model, captured, memory)
+        counted = above(result, self.score)
+        told: list[Event] = []
+        if cut:
+            told.append(Event(0, "scene_cut", "another scene: the memory begins anew", result.time_s, 0.0))
+        events, new = step_events(events, counted, [track.track_id for track in ended])
+        self._remember(ended)
+        for sink in self._sinks:
+            sink.write(self.source, counted)
         finished_s = time.monotonic()
         with self._changed:
-            self._detected += 1
-            self._newest = LiveFrame(self._detected, result, captured.captured_at_s, finished_s, self._zones)
+            self._zones, of_zones = step_zones(self._zones, counted.detections, self.classes, result.time_s)
+            self._time_s = result.time_s
+            if self._first_time_s is None:
+                self._first_time_s = result.time_s
+            number = self._newest.number + 1 if self._newest is not None else 1
+            counts = tuple(zone_count(state, result.time_s) for state in self._zones)
+            self._newest = LiveFrame(number, result, captured.captured_at_s, finished_s, counts)
+            self._results.append(replace(self._newest, result=replace(counted, frame=_black(result.frame))))
             self._latencies_s.append(finished_s - captured.captured_at_s)
             self._finished_s.append(finished_s)
             self._changed.notify_all()
+        self._tell([*told, *new, *of_zones])
+        return memory, events
+
+    def _stream_events(self, state: StreamState) -> list[Event]:
+        """That the source has fallen silent, or is back; nothing before its first picture."""
+        silent = self._newest is not None and state in ("stale", "lost", "refused")
+        if silent == self._lost or (self._lost and state != "live"):
+            return []
+        self._lost = silent
+        status = self._camera.status()
+        time_s = self._time_s + (status.age_s or 0.0)
+        if silent:
+            return [Event(0, "stream_lost", status.message or "no picture comes", time_s, 0.0)]
+        return [Event(0, "stream_back", "pictures come again", time_s, 0.0)]
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Number the events, keep them, send them."""
+        for event in events:
+            with self._changed:
+                self._told += 1
+                event = replace(event, number=self._told, wall_time_s=time.time())
+                self._events.append(event)
+            for outlet in self._outlets:
+                outlet.put(event)
+
+    def _remember(self, ended: Sequence[EndedTrack]) -> None:
+        """Keep tracks that are over for the row of the whole sequence."""
+        for track in ended:
+            total, best = float(track.class_evidence.sum()), int(track.class_evidence.argmax())
+            label = label_of(self.classes, best if total > 0 else -1)
+            score = float(track.class_evidence[best]) / total if total > 0 else track.score
+            span = track.first_frame, track.last_frame
+            self._ended.append(Track(track.track_id, label, score, *span, track.hits))
+
+    def _sequence(self) -> SequenceResult:
+        """What the session has seen in all."""
+        if self._newest is None or self._first_time_s is None:
+            return SequenceResult(self.source, 0, 0.0, "", 0.0)
+        result, frames = self._newest.result, self._newest.number
+        tracks = tuple(sorted(self._ended, key=lambda track: track.track_id))
+        span_s = self._time_s - self._first_time_s
+        return SequenceResult(
+            self.source, frames, span_s, result.sequence_label, result.sequence_score, tracks
+        )
+
+
+def _black(frame: Frame) -> Frame:
+    """The same frame with a picture that takes no memory."""
+    return replace(frame, rgb=np.broadcast_to(np.uint8(0), frame.rgb.shape))
 
 
 def open_live(
@@ -184,6 +315,9 @@ def open_live(
     device: str = "auto",
     score: float = 0.3,
     loop: bool = False,
+    save: Sequence[Path] = (),
+    webhook: str | None = None,
+    force: bool = False,
 ) -> LiveSession:
     """Begin to watch a live source.
 
@@ -193,12 +327,20 @@ def open_live(
         device: "auto", "cpu" or "cuda".
         score: smallest score of a detection that counts, 0..1.
         loop: a file begins again at its end.
+        save: files of rows; the extension chooses the format.
+        webhook: where events are POSTed to.
+        force: replace files of rows that exist.
 
     Raises:
-        UsageError: no such model or device, a wrong score, or a loop of what is no file.
+        UsageError: no such model or device, a wrong score, address or file of rows, or a loop of what is no
+            file.
     """
     if not 0 < score < 1:
         raise UsageError(f"--score {score:g}: give a number between 0 and 1, such as 0.3")
     shown, opener = live_source(source, loop)
     loaded = with_score(load(model, device), min(score, SHOWN_SCORE))
-    return LiveSession(shown, Camera(opener), loaded, score)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(open_sink(path, loaded.classes, overwrite=force)) for path in save]
+        outlets = [stack.enter_context(open_webhook(webhook, shown))] if webhook is not None else []
+        stack.pop_all()  # the session closes them
+    return LiveSession(shown, Camera(opener), loaded, score, sinks, outlets)

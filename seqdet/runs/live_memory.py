@@ -14,6 +14,7 @@ from seqdet.results.track_state import EndedTrack, TrackState, ended_track
 from seqdet.runs.stream import Model, StreamState
 from seqdet.types import Frame, FrameResult
 from seqdet.video.camera import Captured
+from seqdet.video.scene import SceneState, see_scene
 
 # Tracks are over after a second; after two, whatever was in the picture is where no memory expects it.
 RESET_AFTER_S = 2.0
@@ -26,13 +27,31 @@ class LiveMemory(NamedTuple):
 
     Attributes:
         stream: of the network and the tracks.
+        scene: of what the camera shows.
         last_time_s: of the picture before, None before the first.
         last_size_wh: of the picture before, None before the first.
     """
 
     stream: StreamState
+    scene: SceneState = SceneState()
     last_time_s: float | None = None
     last_size_wh: tuple[int, int] | None = None
+
+
+class Look(NamedTuple):
+    """One picture, looked at.
+
+    Attributes:
+        result: what was found.
+        memory: the new one.
+        ended: confirmed tracks that are over with this picture.
+        cut: True when the picture shows another scene than those before.
+    """
+
+    result: FrameResult
+    memory: LiveMemory
+    ended: list[EndedTrack]
+    cut: bool
 
 
 def initial_memory(model: Model) -> LiveMemory:
@@ -40,37 +59,45 @@ def initial_memory(model: Model) -> LiveMemory:
     return LiveMemory(model.initial_state())
 
 
-def look(
-    model: Model, captured: Captured, memory: LiveMemory, cut: bool = False
-) -> tuple[FrameResult, LiveMemory, list[EndedTrack]]:
-    """Take in one picture.
+def look(model: Model, captured: Captured, memory: LiveMemory) -> Look:
+    """Take in one picture; forget first what cannot be true of it any more.
+
+    The memory begins anew after a gap of two seconds, at a scene cut, and when the picture's size changes.
+    Ids of tracks go on counting.
 
     Args:
         model: what looks.
         captured: the picture.
         memory: of the picture before; it is not changed.
-        cut: the picture shows something else than the one before.
-
-    Returns:
-        What was found, the new memory, and the confirmed tracks that are over.
     """
     frame = Frame(captured.rgb, captured.index, captured.time_s)
-    stream = memory.stream
+    stream, scene = memory.stream, memory.scene
     ended: list[EndedTrack] = []
-    if memory.last_time_s is not None and (
-        cut or frame.time_s - memory.last_time_s > RESET_AFTER_S or frame.size_wh != memory.last_size_wh
-    ):
+    gap = memory.last_time_s is not None and frame.time_s - memory.last_time_s > RESET_AFTER_S
+    resized = memory.last_size_wh not in (None, frame.size_wh)
+    cut = captured.cut
+    if gap or resized or cut:
+        scene = SceneState()
+    seen_cut, scene = see_scene(frame.rgb, scene)
+    cut = cut or seen_cut
+    if gap or resized or cut:
         stream, ended = _begun_anew(model, stream)
     results, stream = model.advance([frame], stream)
     stream, over = _without_past(stream)
-    return results[0], LiveMemory(stream, frame.time_s, frame.size_wh), [*ended, *over]
+    return Look(results[0], LiveMemory(stream, scene, frame.time_s, frame.size_wh), [*ended, *over], cut)
+
+
+def living_tracks(memory: LiveMemory) -> list[EndedTrack]:
+    """The confirmed tracks that are not over, as they are now."""
+    tracks = memory.stream.tracks
+    return [ended_track(tracks, int(row)) for row in np.flatnonzero(tracks.active & (tracks.track_ids >= 0))]
 
 
 def _begun_anew(model: Model, stream: StreamState) -> tuple[StreamState, list[EndedTrack]]:
     """Nothing remembered but which track ids were given; all living tracks are over."""
-    old, fresh = stream.tracks, model.initial_state()
-    over = [ended_track(old, int(row)) for row in np.flatnonzero(old.active & (old.track_ids >= 0))]
-    return fresh._replace(tracks=fresh.tracks._replace(next_id=old.next_id)), over
+    fresh = model.initial_state()
+    tracks = fresh.tracks._replace(next_id=stream.tracks.next_id)
+    return fresh._replace(tracks=tracks), living_tracks(LiveMemory(stream))
 
 
 def _without_past(stream: StreamState) -> tuple[StreamState, list[EndedTrack]]:
