@@ -33,6 +33,11 @@ _UNKNOWN, _TRUTH, _BLACK = range(len(_COLOURS_RGB), len(_PALETTE_RGB))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
+def class_colour_rgb(class_id: int) -> tuple[int, int, int]:
+    """The colour in which a class is drawn, here and on the live page; -1, the unknown class, has one too."""
+    return _COLOURS_RGB[class_id % len(_COLOURS_RGB)] if class_id >= 0 else _UNKNOWN_RGB
+
+
 class Annotator:
     """Draws the results of one source, frame by frame. It remembers the trails: a new source needs a new one.
 

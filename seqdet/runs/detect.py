@@ -11,8 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from seqdet.errors import InputError, UsageError
 from seqdet.results.draw import Annotator
 from seqdet.results.sinks import Sink, open_sink
@@ -22,7 +20,7 @@ from seqdet.runs.stream import Model, StreamState, load, with_score
 from seqdet.types import Frame, FrameResult, SequenceResult
 from seqdet.video.prefetch import prefetch
 from seqdet.video.reader import VideoReader, expand_sources, open_video
-from seqdet.video.writer import VideoWriter, refuse_same_file
+from seqdet.video.writer import VideoWriter, fitted, refuse_same_file
 
 # (label of what is worked on, frames done, frames in all where known)
 Progress = Callable[[str, int, int | None], None]
@@ -185,7 +183,7 @@ def _detect_one(
                 for sink in sinks:
                     sink.write(reader.info.source, result)
                 if writer is not None:
-                    writer.write(_fitted(annotator.draw(result), writer.size_wh), result.time_s)
+                    writer.write(fitted(annotator.draw(result), writer.size_wh), result.time_s)
                 if progress is not None:
                     progress(reader.info.source, counts.frames, expected)
         finally:
@@ -260,14 +258,3 @@ def _expected_frames(reader: VideoReader, max_frames: int | None) -> int | None:
     if max_frames is None:
         return promised
     return max_frames if promised is None else min(promised, max_frames)
-
-
-def _fitted(rgb: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """A frame whose size changed in mid-stream, cut or padded to the size that the video began with."""
-    width, height = size_wh
-    if rgb.shape[:2] == (height, width):
-        return rgb
-    canvas = np.zeros((height, width, 3), np.uint8)
-    part = rgb[:height, :width]
-    canvas[: part.shape[0], : part.shape[1]] = part
-    return canvas

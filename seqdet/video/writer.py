@@ -71,6 +71,17 @@ def refuse_same_file(source: str | Path, out: str | Path) -> None:
         raise UsageError(f"{out}: the output is the input itself; choose another name")
 
 
+def fitted(rgb: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """A frame whose size changed in mid-stream, cut or padded to the size that the video began with."""
+    width, height = size_wh
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    canvas = np.zeros((height, width, 3), np.uint8)
+    part = rgb[:height, :width]
+    canvas[: part.shape[0], : part.shape[1]] = part
+    return canvas
+
+
 class VideoWriter:
     """Writes one video; a context manager.
 

@@ -1,0 +1,1 @@
+"""The live page: a server and its static files, which know a session only by `serve.session`."""

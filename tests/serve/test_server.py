@@ -1,0 +1,164 @@
+"""The server on a real port: what it says when it cannot start, who slows whom, and how it ends."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+import av
+import httpx2
+import pytest
+from fake_session import FakeSession
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from seqdet.errors import MissingDependencyError, UsageError
+from seqdet.serve import server
+from seqdet.serve.server import exposure_warning, is_loopback, require_serve, serve
+
+
+def silent_viewer(port: int) -> socket.socket:
+    """A viewer that opens the WebSocket and then reads nothing, with the smallest window there is."""
+    viewer = socket.socket()
+    viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    viewer.connect(("127.0.0.1", port))
+    key = base64.b64encode(os.urandom(16)).decode()
+    viewer.sendall(
+        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    return viewer
+
+
+def pictures_in(port: int, seconds: float) -> list[int]:
+    """Numbers of the pictures that a good viewer gets meanwhile."""
+    numbers = []
+    end_s = time.monotonic() + seconds
+    with connect(f"ws://127.0.0.1:{port}/ws", origin=f"http://127.0.0.1:{port}", compression=None) as viewer:
+        while time.monotonic() < end_s:
+            message = viewer.recv(timeout=10)
+            if isinstance(message, bytes):
+                head = message[4 : 4 + int.from_bytes(message[:4], "little")]
+                numbers.append(int(head.split(b'"number":')[1].split(b",")[0]))
+                viewer.send(f'{{"type":"seen","number":{numbers[-1]}}}')
+    return numbers
+
+
+def test_silent_viewers_slow_nobody(served):
+    with served(FakeSession(fps=20, size_wh=(640, 512))) as port:
+        alone = pictures_in(port, 1.5)
+        silent = [silent_viewer(port) for _ in range(10)]
+        mjpeg = socket.create_connection(("127.0.0.1", port))
+        mjpeg.sendall(f"GET /video.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        beside = pictures_in(port, 1.5)
+        for viewer in (*silent, mjpeg):
+            viewer.close()
+    assert len(alone) > 10
+    assert len(beside) > len(alone) * 0.6  # generous: the machine may be busy with other things
+    assert beside == sorted(set(beside))
+
+
+def test_the_video_for_other_players_is_many_jpegs(served):
+    with served(FakeSession()) as port, httpx2.stream("GET", f"http://127.0.0.1:{port}/video.mjpg") as answer:
+        assert answer.headers["content-type"].startswith("multipart/x-mixed-replace")
+        text = b""
+        for part in answer.iter_bytes():
+            text += part
+            if text.count(b"\xff\xd8\xff") >= 4:
+                break
+    assert text.count(b"Content-Type: image/jpeg") >= 4
+
+
+def test_a_message_that_is_too_long_closes_the_viewer(served):
+    with (
+        served(FakeSession()) as port,
+        connect(f"ws://127.0.0.1:{port}/ws", origin=f"http://127.0.0.1:{port}") as viewer,
+    ):
+        viewer.send("x" * (server.MAX_MESSAGE_BYTES + 1))
+        with pytest.raises(ConnectionClosed, match="1009"):
+            deque(viewer, maxlen=0)  # to its end
+
+
+def test_a_taken_port_is_one_clear_line(served):
+    with served(FakeSession()) as port, pytest.raises(UsageError, match=f"port {port} is taken.*--port"):
+        serve(FakeSession(), port=port)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"host": "192.0.2.77"}, "cannot listen there"),
+        ({"host": "no such host"}, "no address"),
+        ({"host": "a" * 300}, "no address"),
+        ({"port": -1}, "from 0 to 65535"),
+        ({"port": 70000}, "from 0 to 65535"),
+        ({"token": "short"}, "--token"),
+        ({"token": "with spaces in between"}, "--token"),
+    ],
+)
+def test_what_cannot_be_served_is_said(options: dict, says: str):
+    with pytest.raises(UsageError, match=says):
+        serve(FakeSession(), **{"port": 0, **options})
+
+
+def test_a_missing_package_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(MissingDependencyError, match="pip install fastapi uvicorn websockets"):
+        require_serve()
+
+
+def test_only_loopback_goes_without_a_word():
+    assert all(map(is_loopback, ("127.0.0.1", "127.0.0.9", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.5", "camera.example", "")))
+    assert exposure_warning("127.0.0.1") is None
+    assert "every network" in exposure_warning("0.0.0.0")
+    assert "not encrypted" in exposure_warning("192.168.1.5")
+
+
+def test_any_other_host_has_a_token_that_was_made():
+    session, addresses = FakeSession(), []
+
+    class Over(Exception):
+        pass
+
+    def on_ready(address: str) -> None:
+        addresses.append(address)
+        session.failure = Over()
+
+    for host in ("0.0.0.0", "0.0.0.0", "127.0.0.1"):
+        session.failure = None
+        with pytest.raises(Over):
+            serve(session, host=host, port=0, quiet=True, on_ready=on_ready)
+    tokens = [address.partition("?token=")[2] for address in addresses]
+    assert len(tokens[0]) >= 32
+    assert tokens[0] != tokens[1]
+    assert tokens[2] == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_recording(tmp_path: Path, number: signal.Signals):
+    command = [sys.executable, str(Path(__file__).with_name("fake_session.py")), "0", str(tmp_path)]
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as running:  # fmt: skip
+        address = running.stdout.readline().strip()
+        with httpx2.Client(base_url=address, headers={"origin": address.rstrip("/")}) as client:
+            assert client.post("/api/record/start").status_code == 200
+            while client.get("/api/recordings").json()[0]["frames"] < 5:
+                time.sleep(0.02)
+        running.send_signal(number)
+        running.communicate(timeout=20)
+    assert running.returncode == -number  # the signal goes on to whoever called, once all is finished
+    (path,) = tmp_path.iterdir()
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) >= 5
