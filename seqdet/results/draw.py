@@ -1,6 +1,7 @@
 """Results drawn into the picture: box, label, trail, the class of the sequence, and the truth beside them.
 
-The only place where results meet OpenCV and supervision, which want BGR; RGB comes in and goes out.
+The only place where results meet OpenCV and supervision. They paint each channel by itself, so that the picture
+stays RGB: instead of every picture, the few colours are turned to the BGR that supervision takes them for.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Annotator:
         """
         self._classes = tuple(classes)
         self._trail_length = trail_length
-        self._palette = sv.ColorPalette([sv.Color(*rgb) for rgb in _PALETTE_RGB])
+        self._palette = sv.ColorPalette([sv.Color(r=b, g=g, b=r) for r, g, b in _PALETTE_RGB])
         self._trail = sv.TraceAnnotator(color=self._palette, trace_length=max(trail_length, 1))
 
     def draw(self, result: FrameResult, truth: Targets | None = None) -> np.ndarray:
@@ -68,37 +69,42 @@ class Annotator:
         """
         rgb = result.frame.rgb
         style = _Style(result.frame.size_wh)
-        clean_bgr: npt.NDArray[np.uint8] = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8)
-        canvas_bgr = clean_bgr.copy()
+        canvas_rgb: npt.NDArray[np.uint8] = rgb.copy()
         found = result.detections
         drawable = np.isfinite(found.boxes_xyxy_px).all(axis=1)
         boxes_xyxy_px = boxes.clip(found.boxes_xyxy_px[drawable], result.frame.size_wh)
         shown_ids = np.where(found.track_class_ids >= 0, found.track_class_ids, found.class_ids)[drawable]
         colours = np.where(shown_ids >= 0, shown_ids % len(_COLOURS_RGB), _UNKNOWN)
-        self._draw_trails(canvas_bgr, boxes_xyxy_px, found.track_ids[drawable], colours, style)
+        self._draw_trails(canvas_rgb, boxes_xyxy_px, found.track_ids[drawable], colours, style)
         # What lies in a box stays as it was: the object may be smaller than the line that leads to it.
         for x1, y1, x2, y2 in np.rint(boxes_xyxy_px).astype(int):
-            canvas_bgr[y1:y2, x1:x2] = clean_bgr[y1:y2, x1:x2]
+            canvas_rgb[y1:y2, x1:x2] = rgb[y1:y2, x1:x2]
         frames_xyxy = boxes_xyxy_px + np.array([-1, -1, 1, 1]) * (1 + style.line_px)
         detections = _supervised(frames_xyxy, colours)
         sv.BoxAnnotator(color=self._palette, thickness=style.line_px).annotate(
-            canvas_bgr, detections, custom_color_lookup=colours
+            canvas_rgb, detections, custom_color_lookup=colours
         )
         labels = [text for text, keep in zip(_labels(result), drawable, strict=True) if keep]
         if truth is not None:
-            corners_xyxy = self._draw_truth(canvas_bgr, truth, style)
+            corners_xyxy = self._draw_truth(canvas_rgb, truth, style)
             frames_xyxy = np.concatenate([frames_xyxy, corners_xyxy])
             colours = np.append(colours, np.full(len(truth), _TRUTH))
             labels += [f"true: {label_of(self._classes, class_id)}" for class_id in truth.class_ids.tolist()]
-        sequence_place = self._draw_sequence_label(canvas_bgr, result, frames_xyxy, style)
+        sequence_place, sequence_text, sequence_colour = self._sequence_label(result, frames_xyxy, style)
         sizes_wh = [style.label_size_wh(text) for text in labels]
         places = label_places(frames_xyxy, sizes_wh, style.size_wh, sequence_place)
-        self._put_labels(canvas_bgr, places, labels, colours, style)
-        return cv2.cvtColor(canvas_bgr, cv2.COLOR_BGR2RGB)
+        self._put_labels(
+            canvas_rgb,
+            np.concatenate([sequence_place, places]),
+            sequence_text + labels,
+            np.concatenate([sequence_colour, colours]),
+            style,
+        )
+        return canvas_rgb
 
     def _draw_trails(
         self,
-        canvas_bgr: npt.NDArray[np.uint8],
+        canvas_rgb: npt.NDArray[np.uint8],
         boxes_xyxy_px: np.ndarray,
         track_ids: np.ndarray,
         colours: np.ndarray,
@@ -110,9 +116,9 @@ class Annotator:
         detections = _supervised(boxes_xyxy_px[tracked], colours[tracked])
         detections.tracker_id = track_ids[tracked]
         self._trail.thickness = style.line_px
-        self._trail.annotate(canvas_bgr, detections, custom_color_lookup=colours[tracked])
+        self._trail.annotate(canvas_rgb, detections, custom_color_lookup=colours[tracked])
 
-    def _draw_truth(self, canvas_bgr: npt.NDArray[np.uint8], truth: Targets, style: _Style) -> np.ndarray:
+    def _draw_truth(self, canvas_rgb: npt.NDArray[np.uint8], truth: Targets, style: _Style) -> np.ndarray:
         """Corners around the true boxes; returns where they are, (M, 4)."""
         margin = 3 + 3 * style.line_px
         corners_xyxy = truth.boxes_xyxy_px + np.array([-margin, -margin, margin, margin])
@@ -120,16 +126,16 @@ class Annotator:
         for colour, thickness in ((_BLACK, 3 * style.line_px), (_TRUTH, style.line_px)):
             colours = np.full(len(truth), colour)
             sv.BoxCornerAnnotator(color=self._palette, thickness=thickness, corner_length=margin).annotate(
-                canvas_bgr, _supervised(corners_xyxy, colours), custom_color_lookup=colours
+                canvas_rgb, _supervised(corners_xyxy, colours), custom_color_lookup=colours
             )
         return corners_xyxy
 
-    def _draw_sequence_label(
-        self, canvas_bgr: npt.NDArray[np.uint8], result: FrameResult, frames_xyxy: np.ndarray, style: _Style
-    ) -> np.ndarray:
-        """Upper left, or lower left when an object is there; returns its place, (0 or 1, 4)."""
+    def _sequence_label(
+        self, result: FrameResult, frames_xyxy: np.ndarray, style: _Style
+    ) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """Where it goes, (0 or 1, 4): upper left, or lower left when an object is there; text and colour."""
         if not result.sequence_label:
-            return np.zeros((0, 4))
+            return np.zeros((0, 4)), [], np.zeros(0, int)
         text = f"{result.sequence_label} {result.sequence_score:.2f}"
         width, height = style.label_size_wh(text)
         low = max(style.size_wh[1] - 1 - height, 0)
@@ -137,12 +143,11 @@ class Annotator:
         place = corners[[int(np.argmin(boxes.intersection(corners, frames_xyxy).sum(axis=1)))]]
         known = result.sequence_label in self._classes
         colour = self._classes.index(result.sequence_label) % len(_COLOURS_RGB) if known else _UNKNOWN
-        self._put_labels(canvas_bgr, place, [text], np.array([colour]), style)
-        return place
+        return place, [text], np.array([colour])
 
     def _put_labels(
         self,
-        canvas_bgr: npt.NDArray[np.uint8],
+        canvas_rgb: npt.NDArray[np.uint8],
         places_xyxy: np.ndarray,
         labels: list[str],
         colours: np.ndarray,
@@ -155,7 +160,7 @@ class Annotator:
             text_thickness=style.stroke_px,
             text_padding=style.padding_px,
             text_position=sv.Position.CENTER,
-        ).annotate(canvas_bgr, _supervised(places_xyxy, colours), labels=labels, custom_color_lookup=colours)
+        ).annotate(canvas_rgb, _supervised(places_xyxy, colours), labels=labels, custom_color_lookup=colours)
 
 
 class _Style:

@@ -190,6 +190,10 @@ class VideoWriter:
             raise UsageError(
                 f"{name} refuses {self.size_wh}, crf {crf}, preset {preset!r} ({error})"
             ) from error
+        # One picture for all frames: the encoder turns it into YUV, and so has its own copy, before the next.
+        self._picture = av.VideoFrame(*self.coded_size_wh, "rgb24")
+        plane, (width, height) = self._picture.planes[0], self.coded_size_wh
+        self._pixels_rgb = np.ndarray((height, width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
 
     def write(self, rgb: np.ndarray, time_s: float) -> None:
         """Append one frame.
@@ -212,10 +216,11 @@ class VideoWriter:
         if self._first_tick is None:
             self._first_tick = tick
         self._last_tick = tick
-        right, below = self.coded_size_wh[0] - self.size_wh[0], self.coded_size_wh[1] - self.size_wh[1]
-        if right or below:
-            rgb = np.pad(rgb, ((0, below), (0, right), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24")
+        width, height = self.size_wh
+        self._pixels_rgb[:height, :width] = rgb
+        self._pixels_rgb[height:, :width] = rgb[-1:]
+        self._pixels_rgb[:, width:] = self._pixels_rgb[:, width - 1 : width]
+        frame = self._picture
         frame.pts, frame.time_base = tick, TICK_S
         self.frames += 1
         self._encode(frame)
