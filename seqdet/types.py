@@ -177,12 +177,11 @@ class Detections:
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy_px)
-        for name in self.__slots__:
-            _require(
-                len(getattr(self, name)) == count,
-                f"{count} boxes with {len(getattr(self, name))} {name}",
-            )
-        _require(self.boxes_xyxy_px.shape == (count, 4), f"boxes are (N, 4), got {self.boxes_xyxy_px.shape}")
+        for name in self.__slots__:  # several objects a frame: words are made only where they are needed
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"{count} boxes with {len(getattr(self, name))} {name}")
+        if self.boxes_xyxy_px.shape != (count, 4):
+            raise ValueError(f"boxes are (N, 4), got {self.boxes_xyxy_px.shape}")
 
     @classmethod
     def empty(cls, classes: int = 0, feature_width: int = 0) -> Detections:

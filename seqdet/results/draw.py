@@ -1,7 +1,7 @@
 """Results drawn into the picture: box, label, trail, the class of the sequence, and the truth beside them.
 
-The only place where results meet OpenCV and supervision. They paint each channel by itself, so that the picture
-stays RGB: instead of every picture, the few colours are turned to the BGR that supervision takes them for.
+The only place where results meet OpenCV and supervision. They paint each channel by itself, so that the
+picture stays RGB: not every picture, but the few colours are turned to the BGR that supervision thinks of.
 """
 
 from __future__ import annotations

@@ -154,6 +154,8 @@ def copied(state: TrackState, feature_width: int) -> TrackState:
 
 def freed(state: TrackState, rows: np.ndarray) -> TrackState:
     """Empty some rows of ``state``, a private copy, and remember the confirmed tracks among them."""
+    if not len(rows):
+        return state
     ended = [ended_track(state, int(row)) for row in rows if state.active[row] and state.track_ids[row] >= 0]
     for value in state:
         if isinstance(value, np.ndarray):

@@ -88,8 +88,11 @@ def associate(
         (found.scores >= options.high_score, 1.0),
         ((found.scores >= options.low_score) & (found.scores < options.high_score), 0.7),
     ):
-        free_rows = np.setdiff1d(np.flatnonzero(new.active), rows)
-        candidates = np.flatnonzero(chosen)
+        free = new.active.copy()
+        free[rows[rows >= 0]] = False
+        free_rows, candidates = np.flatnonzero(free), np.flatnonzero(chosen)
+        if not len(free_rows) or not len(candidates):
+            continue
         cost = _cost(new, free_rows, found, candidates, time_s, options, narrowing)
         for row, index in _pairs(cost):
             rows[candidates[index]] = free_rows[row]
@@ -245,8 +248,6 @@ def _expected_shifts(state: TrackState, rows: np.ndarray, gap_s: np.ndarray) -> 
 
 def _pairs(cost: np.ndarray) -> list[tuple[int, int]]:
     """Cheapest one-to-one pairs that cost less than leaving both alone."""
-    if not cost.size:
-        return []
     first, second = linear_sum_assignment(cost)
     return [
         (int(row), int(index))

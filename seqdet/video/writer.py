@@ -193,7 +193,9 @@ class VideoWriter:
         # One picture for all frames: the encoder turns it into YUV, and so has its own copy, before the next.
         self._picture = av.VideoFrame(*self.coded_size_wh, "rgb24")
         plane, (width, height) = self._picture.planes[0], self.coded_size_wh
-        self._pixels_rgb = np.ndarray((height, width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
+        self._pixels_rgb = np.ndarray(
+            (height, width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1)
+        )
 
     def write(self, rgb: np.ndarray, time_s: float) -> None:
         """Append one frame.
