@@ -233,7 +233,9 @@ class ClipRenderer:
             if shape.augment
             else ClipGeometry.fit(source_wh, self.input_wh)
         )
-        frames = np.stack([geometry.warp(picture) for picture in pictures])
+        frames = np.empty((len(pictures), self.input_wh[1], self.input_wh[0], 3), np.uint8)
+        for picture, out in zip(pictures, frames, strict=True):
+            geometry.warp(picture, out)
         truth = [self._targets(plan.sequence, int(i), source_wh) for i in indices]
         boxes, classes, present = _by_track(truth, geometry)
         class_id = sequence.class_id
@@ -341,16 +343,15 @@ class ClipRenderer:
 
 def _by_track(truth: list[Targets], geometry: ClipGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """T truths -> boxes (T, G, 4) float32 in input pixels, classes and present (T, G); one column a track."""
-    ids = np.unique(np.concatenate([targets.track_ids for targets in truth]))
+    ids, columns = np.unique(np.concatenate([targets.track_ids for targets in truth]), return_inverse=True)
     boxes = np.zeros((len(truth), len(ids), 4), np.float32)
     classes = np.full((len(truth), len(ids)), -1, np.int64)
     present = np.zeros((len(truth), len(ids)), bool)
-    for t, targets in enumerate(truth):
-        mapped, kept = geometry.map_boxes(targets.boxes_xyxy_px)
-        columns = np.searchsorted(ids, targets.track_ids)
-        boxes[t, columns[kept]] = mapped[kept]
-        classes[t, columns[kept]] = targets.class_ids[kept]
-        present[t, columns[kept]] = True
+    mapped, kept = geometry.map_boxes(np.concatenate([targets.boxes_xyxy_px for targets in truth]))
+    place = np.repeat(np.arange(len(truth)), [len(targets) for targets in truth])[kept], columns[kept]
+    boxes[place] = mapped[kept]
+    classes[place] = np.concatenate([targets.class_ids for targets in truth])[kept]
+    present[place] = True
     return boxes, classes, present
 
 

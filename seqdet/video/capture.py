@@ -11,16 +11,21 @@ import numpy as np
 
 from seqdet.errors import InputError
 from seqdet.types import Frame, VideoInfo
-from seqdet.video.probe import ContainerInfo, PacketCount, count_packets, hide_password, is_url
+from seqdet.video.probe import (
+    CODECS_WITH_HIDDEN_PACKETS,
+    ContainerInfo,
+    PacketCount,
+    count_packets,
+    hide_password,
+    is_url,
+)
 from seqdet.video.report import Gap, ReadReport, VideoReader
 
-_ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _STREAM_TIMEOUT_MS = 5000
 # Reads that may fail beyond the last packet before a file counts as ended (a decoder holds frames back).
 _READS_PAST_END = 16
 _FALLBACK_FPS = 30.0
-# One packet is one frame, but for these: they hold frames that are never shown.
-_CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
 
 
 def quiet_opencv() -> None:
@@ -140,7 +145,7 @@ class CaptureReader(VideoReader):
             decoded += 1
             last_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
             rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-            yield (cv2.rotate(rgb, _ROTATIONS[self._rotation]) if self._rotation else rgb), last_ms
+            yield (cv2.rotate(rgb, ROTATIONS[self._rotation]) if self._rotation else rgb), last_ms
 
     def _nothing_decoded(self) -> str:
         if not self._is_file:
@@ -243,7 +248,7 @@ def _shortfall(
 ) -> tuple[int | None, list[str]]:
     """How many frames a file should have given, and sentences on what is missing."""
     problems = []
-    hidden = container.codec in _CODECS_WITH_HIDDEN_PACKETS
+    hidden = container.codec in CODECS_WITH_HIDDEN_PACKETS
     header = (container.frames_promised or 0) - walk.discarded
     promised = max(header, decoded if hidden else walk.packets, decoded)
     if decoded < promised:

@@ -26,6 +26,8 @@ from seqdet.video.structure import missing_bytes
 REFUSED_FORMATS = frozenset({"tty", "concat"})
 # In other formats FFmpeg estimates the duration from the bit rate or from what it finds at the end.
 _FORMATS_THAT_DECLARE_DURATION = frozenset({"mov", "matroska", "avi", "flv", "asf"})
+# One packet is one frame, but for these: they hold frames that are never shown.
+CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
 URL_OPEN_TIMEOUT_S = 5.0
 URL_READ_TIMEOUT_S = 5.0
 
@@ -86,7 +88,8 @@ def is_url(source: str) -> bool:
     return re.match(r"(?i)(https?|rtsps?|rtmps?|rtp|udp|tcp|srt|hls)://", source) is not None
 
 
-def _open_input(source: str) -> av.container.InputContainer:
+def open_container(source: str) -> av.container.InputContainer:
+    """Open a file or URL; PyAV's errors go on as they are."""
     timeout = (URL_OPEN_TIMEOUT_S, URL_READ_TIMEOUT_S) if is_url(source) else None
     return av.open(source, metadata_errors="replace", timeout=timeout)
 
@@ -95,8 +98,12 @@ def _is_cover(stream: av.stream.Stream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _picture_stream(container: av.container.InputContainer, shown: str) -> av.video.stream.VideoStream:
-    """The first stream of moving pictures, which is the one that OpenCV takes."""
+def picture_stream(container: av.container.InputContainer, shown: str) -> av.video.stream.VideoStream:
+    """The first stream of moving pictures, which is the one that OpenCV takes.
+
+    Raises:
+        InputError: there is none.
+    """
     for stream in container.streams.video:
         if not _is_cover(stream):
             return stream
@@ -130,13 +137,13 @@ def probe_container(source: str) -> ContainerInfo:
     """
     shown = hide_password(source)
     try:
-        container = _open_input(source)
+        container = open_container(source)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{shown}: not a video that can be read ({_reason(error)})") from error
     with container:
         if container.format.name in REFUSED_FORMATS:
             raise InputError(f"{shown}: this is text, not a video")
-        stream = _picture_stream(container, shown)
+        stream = picture_stream(container, shown)
         context = stream.codec_context
         if context is None:
             raise InputError(f"{shown}: no decoder for its video codec; convert it to H.264 and try again")
@@ -178,8 +185,8 @@ def count_packets(path: str | Path) -> PacketCount:
     end_s, broke = 0.0, ""
     try:
         missing = missing_bytes(path)
-        with _open_input(str(path)) as container:
-            picture = _picture_stream(container, str(path))
+        with open_container(str(path)) as container:
+            picture = picture_stream(container, str(path))
             for packet in container.demux():
                 if packet.size == 0:
                     continue

@@ -1,0 +1,203 @@
+"""Any part of a recorded source, exactly: frame k by seeking is frame k as read in order.
+
+OpenCV guesses a number from a time and a nominal rate when it seeks, which fails at variable rates, odd
+starts and open groups of pictures. Here the packets of a file are walked through once (a hundredth of
+decoding it): their sorted presentation times number the frames, and the keyframes among them are where
+decoding can begin. A span goes from one keyframe to another. It is decoded by PyAV (the same FFmpeg code
+and the same conversion to RGB as OpenCV's: equal to the bit, tests hold it), from its keyframe or an
+earlier one, and must give exactly the times that the walk found; what a stream shows of the span before its
+keyframe (leading pictures of an open group) is passed over. Where packets have no times or times that
+repeat, where OpenCV shows the first frame otherwise, and where a decoded span differs, the source is one
+span, read in order by ``open_video``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import av.video.frame
+import cv2
+import numpy as np
+
+from seqdet.errors import InputError
+from seqdet.types import Frame
+from seqdet.video.capture import ROTATIONS
+from seqdet.video.folder import is_image_name, list_images, read_image
+from seqdet.video.probe import CODECS_WITH_HIDDEN_PACKETS, open_container, picture_stream
+from seqdet.video.reader import DEFAULT_IMAGE_FPS, MAX_PIXELS, open_video
+
+# Shorter groups of pictures are taken together.
+LEAST_FRAMES = 48
+
+
+class InexactError(Exception):
+    """A span did not decode to the frames that its packets promise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Where a source can be entered.
+
+    Attributes:
+        source: a video file or a folder of pictures.
+        starts: (S,) int64 number of the first frame of each span; the first is 0.
+        images: the pictures of a folder, else ().
+        ticks: (N,) int64 presentation times of all frames; (0,) where it can only be read in order.
+        time_base: seconds a tick.
+        rotation_degrees: clockwise, to be applied.
+        size_wh: stored width and height in pixels.
+    """
+
+    source: Path
+    starts: np.ndarray
+    images: tuple[Path, ...] = ()
+    ticks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    time_base: Fraction = Fraction(1)
+    rotation_degrees: int = 0
+    size_wh: tuple[int, int] = (0, 0)
+
+    def of(self, frame: int) -> int:
+        """Number of the span that a frame is in; frames behind the end are in the last."""
+        return int(np.searchsorted(self.starts, frame, side="right")) - 1
+
+
+def in_order(source: Path) -> Spans:
+    """One span: the source as ``open_video`` reads it."""
+    return Spans(source, np.zeros(1, np.int64))
+
+
+def find_spans(source: Path, frames: int) -> Spans:
+    """Where a source can be entered.
+
+    Args:
+        source: a video file or a folder of pictures.
+        frames: how many it has; where the walk finds another number, it is read in order.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if source.is_dir():
+        images = tuple(list_images(source))
+        if len(images) != frames:
+            return in_order(source)
+        return Spans(source, np.arange(0, frames, LEAST_FRAMES, dtype=np.int64), images)
+    if is_image_name(source):
+        return in_order(source)
+    with open_video(source) as reader:
+        info, first = reader.info, next(iter(reader))
+    ticks: list[int] = []
+    keys: list[int] = []
+    try:
+        with open_container(str(source)) as container:
+            stream = picture_stream(container, str(source))
+            codec = stream.codec_context.codec.canonical_name if stream.codec_context else ""
+            time_base = stream.time_base
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                if packet.pts is None or packet.is_discard or packet.is_corrupt:
+                    return in_order(source)
+                ticks.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+    except (av.error.FFmpegError, OSError):
+        return in_order(source)
+    order = np.sort(np.array(ticks, np.int64))
+    unclear = len(order) != frames or codec in CODECS_WITH_HIDDEN_PACKETS or not time_base
+    if unclear or (np.diff(order) <= 0).any() or not keys:
+        return in_order(source)
+    starts = [0]
+    for start in np.searchsorted(order, np.sort(np.array(keys, np.int64))).tolist():
+        if start - starts[-1] >= LEAST_FRAMES and frames - start >= LEAST_FRAMES // 2:
+            starts.append(start)
+    size_wh = info.size_wh if info.rotation_degrees % 180 == 0 else info.size_wh[::-1]
+    time_base = time_base or Fraction(1)
+    spans = Spans(source, np.array(starts), (), order, time_base, info.rotation_degrees, size_wh)
+    return spans if len(starts) > 1 and _is_equal(spans, first) else in_order(source)
+
+
+def _is_equal(spans: Spans, first: Frame) -> bool:
+    """Whether the first frame is the same when decoded as a span: colours of more than 8 bits are not."""
+    try:
+        frame = next(read_span(spans, 0))
+    except InexactError:
+        return False
+    return np.array_equal(frame.rgb, first.rgb) and frame.time_s == first.time_s
+
+
+def read_span(spans: Spans, number: int) -> Iterator[Frame]:
+    """The frames of one span, numbered as in the whole source.
+
+    Raises:
+        InexactError: they are not those that the source promised; read it ``in_order``.
+        InputError: the source cannot be read.
+    """
+    first = int(spans.starts[number])
+    if spans.images:
+        yield from _pictures(spans, first)
+    elif not len(spans.ticks):
+        with open_video(spans.source) as reader:
+            yield from reader
+    else:
+        last = int(spans.starts[number + 1]) if number + 1 < len(spans.starts) else len(spans.ticks)
+        yield from _decoded(spans, first, last)
+
+
+def _pictures(spans: Spans, first: int) -> Iterator[Frame]:
+    for index in range(first, min(first + LEAST_FRAMES, len(spans.images))):
+        try:
+            yield Frame(read_image(spans.images[index], MAX_PIXELS), index, index / DEFAULT_IMAGE_FPS)
+        except InputError as error:  # read in order, those behind it move up
+            raise InexactError(str(error)) from error
+
+
+def _decoded(spans: Spans, first: int, last: int) -> Iterator[Frame]:
+    """Frames ``first`` to ``last`` - 1, each held against the time that its packet has."""
+    wanted = first
+    try:
+        for picture in _from_before(str(spans.source), int(spans.ticks[first])):
+            if picture.pts is None or picture.pts < spans.ticks[wanted]:
+                if wanted > first or picture.pts is None:
+                    raise InexactError(f"a frame that no packet promised, at {picture.pts}")
+                continue
+            if picture.pts != spans.ticks[wanted] or (picture.width, picture.height) != spans.size_wh:
+                raise InexactError(f"frame {wanted} is not the one that its packet promised")
+            if picture.format.components[0].bits > 8:
+                raise InexactError("OpenCV and PyAV show colours of more than 8 bits differently")
+            rgb: np.ndarray = picture.to_ndarray(format="rgb24", interpolation="BICUBIC")
+            if spans.rotation_degrees:
+                rgb = cv2.rotate(rgb, ROTATIONS[spans.rotation_degrees])
+            yield Frame(rgb, wanted, float(int(spans.ticks[wanted]) * spans.time_base))
+            wanted += 1
+            if wanted == last:
+                return
+    except (av.error.FFmpegError, OSError) as error:
+        raise InexactError(str(error)) from error
+    raise InexactError(f"it ended before frame {wanted}")
+
+
+def _from_before(path: str, tick: int) -> Iterator[av.video.frame.VideoFrame]:
+    """Decode from a keyframe that is shown at ``tick`` or before, however far the container's index leaps."""
+    back = 0
+    while True:
+        with open_container(path) as container:
+            stream = picture_stream(container, path)
+            stream.codec_context.thread_count = 1  # a worker is one thread
+            from_start = tick - back <= (stream.start_time or 0)
+            if not from_start:
+                container.seek(tick - back, stream=stream, backward=True, any_frame=False)
+            packets = container.demux(stream)
+            packet = next((each for each in packets if each.size and each.is_keyframe), None)
+            if packet is not None and packet.pts is not None and packet.pts <= tick:
+                yield from stream.decode(packet)
+                for packet in packets:
+                    yield from stream.decode(packet)
+                return
+            if from_start:
+                raise InexactError(f"no keyframe can be reached before {tick}")
+            back = back * 2 or round(1 / (stream.time_base or 1))
