@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from seqdet import __version__
-from seqdet.cli import check, convert, detect, doctor, evaluate, ingest, preview, synth, train
+from seqdet.cli import check, convert, detect, doctor, evaluate, ingest, live, preview, synth, train
 from seqdet.cli.common import say, say_error
 from seqdet.errors import SeqdetError, Terminated
 
@@ -95,6 +95,7 @@ def build() -> typer.Typer:
     )
     app.callback()(root)
     app.command("detect")(detect.detect)
+    app.command("live")(live.live)
     app.command("train")(train.train)
     app.command("eval")(evaluate.evaluate)
     app.command("ingest")(ingest.ingest)

@@ -86,7 +86,7 @@ def step_events(
         before = tracks[track_id]
         tracks[track_id] = told = _heard(before, label, score, time_s, TRACK_LABEL_HOLDS_S)
         if told.label != before.label:
-            text = f"track {track_id} is rather a {label} ({score:.2f}) than a {before.label}"
+            text = f"track {track_id}: {label} ({score:.2f}), no longer {before.label}"
             events.append(Event(0, "track_label", text, time_s, 0.0, track_id, label, score))
     label, score = result.sequence_label, result.sequence_score
     sequence = _heard(state.sequence, label, score, time_s, SEQUENCE_LABEL_HOLDS_S)

@@ -20,6 +20,7 @@ in units of the object's size.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -50,6 +51,8 @@ __all__ = [
     "finish",
     "initial_track_state",
     "label_detections",
+    "living_tracks",
+    "named_tracks",
     "with_class_evidence",
 ]
 
@@ -157,9 +160,18 @@ def finish(state: TrackState, classes: tuple[str, ...]) -> tuple[Track, ...]:
 
     The label of a track without class evidence is "", with the smoothed score of its detections.
     """
-    living = [ended_track(state, int(row)) for row in np.flatnonzero(state.active & (state.track_ids >= 0))]
+    return named_tracks([*state.ended, *living_tracks(state)], classes)
+
+
+def living_tracks(state: TrackState) -> list[EndedTrack]:
+    """The confirmed tracks that are not over, as they are now."""
+    return [ended_track(state, int(row)) for row in np.flatnonzero(state.active & (state.track_ids >= 0))]
+
+
+def named_tracks(past: Iterable[EndedTrack], classes: tuple[str, ...]) -> tuple[Track, ...]:
+    """Tracks with their labels, by id; labels as ``finish`` gives them."""
     tracks = []
-    for ended in sorted([*state.ended, *living]):
+    for ended in sorted(past):
         total = float(ended.class_evidence.sum())
         best = int(ended.class_evidence.argmax()) if total > 0 else -1
         tracks.append(

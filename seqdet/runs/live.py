@@ -27,18 +27,19 @@ from types import TracebackType
 
 import numpy as np
 
-from seqdet.errors import UsageError
+from seqdet.errors import SeqdetError, UsageError
 from seqdet.live_types import Event, LiveFrame, LiveStatus, StreamState, Zone, ZoneCount
 from seqdet.results.events import EventState, above, step_events
-from seqdet.results.outlet import Outlet, OutletReport
+from seqdet.results.outlet import Outlet
 from seqdet.results.sinks import Sink, open_sink
-from seqdet.results.track_state import EndedTrack
+from seqdet.results.tracks import living_tracks
 from seqdet.results.webhook import open_webhook
 from seqdet.results.zones import ZoneState, step_zones, watched, zone_count
 from seqdet.runs.device import threads_shared_by
-from seqdet.runs.live_memory import LiveMemory, initial_memory, living_tracks, look
+from seqdet.runs.live_account import Account, LiveReport
+from seqdet.runs.live_memory import LiveMemory, initial_memory, look
 from seqdet.runs.stream import Model, load, with_score
-from seqdet.types import Frame, SequenceResult, Track, label_of
+from seqdet.types import Frame
 from seqdet.video.camera import Camera, Captured
 from seqdet.video.live_source import live_source
 
@@ -47,12 +48,16 @@ SHOWN_SCORE = 0.1
 EVENTS_KEPT = 1000
 # Results that wait for who wants every one of them; they carry no pictures.
 RESULTS_KEPT = 256
-# Tracks that are named in the row of the whole sequence; the newest, so that weeks fit into memory.
-TRACKS_KEPT = 10_000
 _POLL_S = 0.2
 _RECENT = 50
 _RECENT_S = 3.0
 _JOIN_S = 10.0
+
+
+class Enough(SeqdetError):
+    """A session has looked at as many pictures, or for as long, as was asked for."""
+
+    exit_code = 0
 
 
 class LiveSession:
@@ -67,6 +72,8 @@ class LiveSession:
         score: detections below take no part in rows, events and zones, 0..1.
         sinks: files that get the rows; the session closes them.
         outlets: where events are sent; the session closes them.
+        max_frames: the session ends after so many results.
+        max_seconds: the session ends after so long.
 
     Attributes:
         source: as the user named it, passwords hidden.
@@ -82,9 +89,12 @@ class LiveSession:
         score: float,
         sinks: Sequence[Sink] = (),
         outlets: Sequence[Outlet] = (),
+        max_frames: int | None = None,
+        max_seconds: float | None = None,
     ) -> None:
         self.source, self.classes, self.score = source, model.classes, score
         self._camera, self._model = camera, model
+        self._max_frames, self._max_seconds = max_frames, max_seconds
         self._sinks, self._outlets = tuple(sinks), tuple(outlets)
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -97,17 +107,11 @@ class LiveSession:
         self._lost = False
         self._zones: tuple[ZoneState, ...] = ()
         self._time_s = 0.0  # of the newest result
-        self._first_time_s: float | None = None
-        self._ended: deque[Track] = deque(maxlen=TRACKS_KEPT)
+        self._account = Account()
         self._latencies_s: deque[float] = deque(maxlen=_RECENT)
         self._finished_s: deque[float] = deque(maxlen=_RECENT)
         self._thread = threading.Thread(target=self._run, name="seqdet-live", daemon=True)
         self._thread.start()
-
-    @property
-    def error(self) -> BaseException | None:
-        """What ended the session before its time, such as a full disk; None while all is well."""
-        return self._error
 
     def wait_newer(self, number: int, timeout_s: float) -> LiveFrame | None:
         """The newest result, once there is one of a greater number.
@@ -117,11 +121,28 @@ class LiveSession:
             timeout_s: how long to wait.
 
         Returns:
-            None when none came in time, or none will come any more (``status`` knows).
+            None when none came in time, or none will come any more (``is_over``).
+
+        Raises:
+            Enough: it has seen what was asked for.
+            OutputError: rows could not be written; nothing is looked at any more.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._over or self._is_newer(number), timeout_s)
-            return self._newest if self._is_newer(number) else None
+            if self._is_newer(number):
+                return self._newest
+        self.check()
+        return None
+
+    def check(self) -> None:
+        """Raise what ended the session before its time, if anything did (see ``wait_newer``)."""
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no result will come any more; ``status`` says why."""
+        return self._over
 
     def results_since(self, number: int) -> tuple[LiveFrame, ...]:
         """Results of a greater number, oldest first, of the newest 256: black pictures, but every result.
@@ -140,7 +161,9 @@ class LiveSession:
         span_s = recent[-1] - recent[0] if len(recent) > 1 else 0.0
         state, message = camera.state, camera.message
         if self._error is not None:
-            state, message = "ended", str(self._error)
+            # Why nothing came matters more than that the time is over.
+            said = camera.message if isinstance(self._error, Enough) else ""
+            state, message = "ended", said or str(self._error)
         return LiveStatus(
             source=self.source,
             state=state,
@@ -177,9 +200,27 @@ class LiveSession:
             known = {state.zone: state for state in self._zones}
             self._zones = tuple(known.get(zone, state) for zone, state in fresh.items())
 
-    def outlet_reports(self) -> tuple[OutletReport, ...]:
-        """What became of the events that were sent."""
-        return tuple(outlet.report() for outlet in self._outlets)
+    def report(self) -> LiveReport:
+        """The account of the session; whole once it is closed."""
+        status, account = self.status(), self._account
+        seconds = time.monotonic() - account.began_s
+        newest = account.newest
+        return LiveReport(
+            source=self.source,
+            seconds=round(seconds, 3),
+            captured=status.captured,
+            detected=account.frames,
+            dropped=status.captured - account.frames,
+            reconnects=status.reconnects,
+            detections=account.detections,
+            tracks=account.tracks,
+            events=self._told,
+            fps=round(account.frames / max(seconds, 1e-9), 2),
+            latency_s=status.latency_s,
+            label=newest.sequence_label if newest is not None else "",
+            score=round(newest.sequence_score, 4) if newest is not None else 0.0,
+            outlets=tuple(outlet.report() for outlet in self._outlets),
+        )
 
     def close(self) -> None:
         """End the threads, finish the files, let go of the source; safe to call twice."""
@@ -225,11 +266,11 @@ class LiveSession:
                     memory, events = self._look(captured, memory, events)
                 elif state in ("ended", "refused"):
                     return
+                self._end_when_enough()
         finally:
-            self._remember(living_tracks(memory))
-            sequence = self._sequence()
-            for sink in self._sinks if sequence.frames else ():
-                sink.end_sequence(sequence)
+            self._account.remember(living_tracks(memory.stream.tracks))
+            for sink in self._sinks if self._account.frames else ():
+                sink.end_sequence(self._account.sequence(self.source))
 
     def _look(
         self, captured: Captured, memory: LiveMemory, events: EventState
@@ -241,16 +282,14 @@ class LiveSession:
         if cut:
             told.append(Event(0, "scene_cut", "another scene: the memory begins anew", result.time_s, 0.0))
         events, new = step_events(events, counted, [track.track_id for track in ended])
-        self._remember(ended)
+        self._account.take(counted, ended)
         for sink in self._sinks:
             sink.write(self.source, counted)
         finished_s = time.monotonic()
         with self._changed:
             self._zones, of_zones = step_zones(self._zones, counted.detections, self.classes, result.time_s)
             self._time_s = result.time_s
-            if self._first_time_s is None:
-                self._first_time_s = result.time_s
-            number = self._newest.number + 1 if self._newest is not None else 1
+            number = self._account.frames
             counts = tuple(zone_count(state, result.time_s) for state in self._zones)
             self._newest = LiveFrame(number, result, captured.captured_at_s, finished_s, counts)
             self._results.append(replace(self._newest, result=replace(counted, frame=_black(result.frame))))
@@ -282,25 +321,13 @@ class LiveSession:
             for outlet in self._outlets:
                 outlet.put(event)
 
-    def _remember(self, ended: Sequence[EndedTrack]) -> None:
-        """Keep tracks that are over for the row of the whole sequence."""
-        for track in ended:
-            total, best = float(track.class_evidence.sum()), int(track.class_evidence.argmax())
-            label = label_of(self.classes, best if total > 0 else -1)
-            score = float(track.class_evidence[best]) / total if total > 0 else track.score
-            span = track.first_frame, track.last_frame
-            self._ended.append(Track(track.track_id, label, score, *span, track.hits))
-
-    def _sequence(self) -> SequenceResult:
-        """What the session has seen in all."""
-        if self._newest is None or self._first_time_s is None:
-            return SequenceResult(self.source, 0, 0.0, "", 0.0)
-        result, frames = self._newest.result, self._newest.number
-        tracks = tuple(sorted(self._ended, key=lambda track: track.track_id))
-        span_s = self._time_s - self._first_time_s
-        return SequenceResult(
-            self.source, frames, span_s, result.sequence_label, result.sequence_score, tracks
-        )
+    def _end_when_enough(self) -> None:
+        """What was asked for is done: as an error, so that whoever shows the session ends, too."""
+        account = self._account
+        if self._max_frames is not None and account.frames >= self._max_frames:
+            raise Enough(f"{account.frames} pictures were looked at, as asked for")
+        if self._max_seconds is not None and time.monotonic() - account.began_s >= self._max_seconds:
+            raise Enough(f"{self._max_seconds:g} seconds are over, as asked for")
 
 
 def _black(frame: Frame) -> Frame:
@@ -318,6 +345,8 @@ def open_live(
     save: Sequence[Path] = (),
     webhook: str | None = None,
     force: bool = False,
+    max_frames: int | None = None,
+    max_seconds: float | None = None,
 ) -> LiveSession:
     """Begin to watch a live source.
 
@@ -330,6 +359,8 @@ def open_live(
         save: files of rows; the extension chooses the format.
         webhook: where events are POSTed to.
         force: replace files of rows that exist.
+        max_frames: end after so many results.
+        max_seconds: end after so long.
 
     Raises:
         UsageError: no such model or device, a wrong score, address or file of rows, or a loop of what is no
@@ -343,4 +374,4 @@ def open_live(
         sinks = [stack.enter_context(open_sink(path, loaded.classes, overwrite=force)) for path in save]
         outlets = [stack.enter_context(open_webhook(webhook, shown))] if webhook is not None else []
         stack.pop_all()  # the session closes them
-    return LiveSession(shown, Camera(opener), loaded, score, sinks, outlets)
+    return LiveSession(shown, Camera(opener), loaded, score, sinks, outlets, max_frames, max_seconds)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqdet.results.track_state import EndedTrack, TrackState, ended_track
+from seqdet.results.tracks import EndedTrack, TrackState, living_tracks
 from seqdet.runs.stream import Model, StreamState
 from seqdet.types import Frame, FrameResult
 from seqdet.video.camera import Captured
@@ -87,17 +87,11 @@ def look(model: Model, captured: Captured, memory: LiveMemory) -> Look:
     return Look(results[0], LiveMemory(stream, scene, frame.time_s, frame.size_wh), [*ended, *over], cut)
 
 
-def living_tracks(memory: LiveMemory) -> list[EndedTrack]:
-    """The confirmed tracks that are not over, as they are now."""
-    tracks = memory.stream.tracks
-    return [ended_track(tracks, int(row)) for row in np.flatnonzero(tracks.active & (tracks.track_ids >= 0))]
-
-
 def _begun_anew(model: Model, stream: StreamState) -> tuple[StreamState, list[EndedTrack]]:
     """Nothing remembered but which track ids were given; all living tracks are over."""
     fresh = model.initial_state()
     tracks = fresh.tracks._replace(next_id=stream.tracks.next_id)
-    return fresh._replace(tracks=tracks), living_tracks(LiveMemory(stream))
+    return fresh._replace(tracks=tracks), living_tracks(stream.tracks)
 
 
 def _without_past(stream: StreamState) -> tuple[StreamState, list[EndedTrack]]:

@@ -18,6 +18,8 @@ from seqdet.errors import InputError, MissingDependencyError, OutputError, Parti
 
 OPTIONS = {
     "detect": "--out --save --model --device --runtime --score --max-frames --force",
+    "live": "--view --host --port --token --name --folder --loop --save --webhook --model --device --score "
+    "--max-frames --max-seconds --force",
     "train": "--config --out --set --resume --device",
     "eval": "--model --split --where --limit --max-frames --controls --no-controls --out --device",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,59 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scripted_source import Scripted, picture, until
 
 from seqdet.errors import UsageError
 from seqdet.video import camera as camera_module
 from seqdet.video.camera import Camera, StreamClock
 from seqdet.video.live_source import live_source
-from seqdet.video.pictures import Picture, SourceLost, SourceRefused
+from seqdet.video.pictures import SourceLost, SourceRefused
 from seqdet.video.webcam import Webcam
 
 SOON_S = 20.0  # liveness on a busy machine, not speed
-
-
-def until(condition: Callable[[], bool], timeout_s: float = SOON_S) -> float:
-    """Wait for it; seconds that it took."""
-    began_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began_s < timeout_s, "it never came true"
-        time.sleep(0.002)
-    return time.monotonic() - began_s
-
-
-def picture(value: int, stamp_s: float | None = None, cut: bool = False) -> Picture:
-    rgb = np.full((4, 6, 3), value, np.uint8)
-    return Picture(lambda: rgb, stamp_s, cut)
-
-
-class Scripted:
-    """A source that gives what the test puts into it: pictures, errors, None for the end."""
-
-    def __init__(self) -> None:
-        self.script: queue.Queue[Picture | Exception | None] = queue.Queue()
-        self.opened = self.closed = 0
-        self.refusal: Exception | None = None
-
-    def __call__(self, left: threading.Event) -> Scripted:
-        self.opened += 1
-        if self.refusal is not None:
-            raise self.refusal
-        self._left = left
-        return self
-
-    def read(self) -> Picture | None:
-        while not self._left.is_set():
-            try:
-                next_one = self.script.get(timeout=0.01)
-            except queue.Empty:
-                continue
-            if isinstance(next_one, Exception):
-                raise next_one
-            return next_one
-        return None
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 @pytest.fixture

@@ -17,20 +17,13 @@ import av
 import pytest
 from PIL import Image
 from rtsp_server import NUMBERS, RtspServer, encoded, paint, read_number
+from scripted_source import until
 
 from seqdet.video.camera import Camera, Captured
 from seqdet.video.live_source import live_source
 from seqdet.video.pictures import SourceLost, SourceRefused
 
 SOON_S = 30.0
-
-
-def until(condition: Callable[[], object], timeout_s: float = SOON_S) -> float:
-    began_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began_s < timeout_s, "it never came true"
-        time.sleep(0.005)
-    return time.monotonic() - began_s
 
 
 def taken(camera: Camera) -> Captured:
