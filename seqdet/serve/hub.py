@@ -106,7 +106,7 @@ class Hub:
         """Work until cancelled.
 
         Args:
-            on_failure: is called when the session cannot go on; `stop` then raises what it raised.
+            on_failure: is called when the session cannot go on; `raise_failure` says why.
         """
         loop = asyncio.get_running_loop()
         self._pumping = self._thread.submit(self._pump, loop)
@@ -118,10 +118,13 @@ class Hub:
             on_failure()
 
     def stop(self) -> None:
-        """Let the viewers and the thread go; raises what the session raised, if it did."""
+        """Let the viewers and the thread go."""
         self.stopping = True
         self.wake_all()
         self._thread.shutdown()
+
+    def raise_failure(self) -> None:
+        """Raise what the session raised, if it did; after `stop`."""
         if self._pumping is not None:
             self._pumping.result()
 

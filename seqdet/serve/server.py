@@ -102,9 +102,10 @@ def serve(
         try:
             server.run([listener])
         finally:
-            # Again, for a signal may have cut the orderly end short: files are finished, errors are told.
+            # Again, for a signal may have cut the orderly end short.
             page.hub.recorder.close()
             page.hub.stop()
+        page.hub.raise_failure()
 
 
 def require_serve() -> None:

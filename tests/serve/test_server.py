@@ -131,6 +131,12 @@ def test_only_loopback_goes_without_a_word():
     assert "not encrypted" in exposure_warning("192.168.1.5")
 
 
+def test_a_session_that_fails_ends_the_server_without_a_traceback(tmp_path: Path, caplog):
+    with serving(FakeSession(), tmp_path):
+        pass  # the end of `serving` is such a failure, and checks that `serve` raises it
+    assert caplog.records == []
+
+
 def test_any_other_host_has_a_token_that_was_made():
     session, addresses = FakeSession(), []
 

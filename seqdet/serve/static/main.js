@@ -14,7 +14,7 @@ const page = { session: "", classes: [], colours: new Map(), unknown: "#c8c8c8",
 const colourOf = (label) => page.colours.get(label) ?? page.unknown;
 const isShown = (found) => found.score >= page.score && !page.hidden.has(found.label);
 
-const view = Object.assign(new View(el("view"), el("picture")), { colourOf, isShown, onDrawn: drawn });
+const view = Object.assign(new View(el("view"), el("picture"), el("sequence")), { colourOf, isShown, onDrawn: drawn });
 const tracks = new Tracks(el("tracks"), el("no-tracks"), colourOf);
 const zones = new Zones({ list: el("zones"), none: el("no-zones"), draw: el("draw"), name: el("zone-name"), form: el("zone-form"), hint: el("drawing-help") }, view, notify);
 const recordings = new Recordings(
@@ -67,6 +67,7 @@ async function picture(header, jpeg) {
 
 const drawnMs = [];
 const latenciesMs = [];
+const detectingMs = [];
 
 function drawn(header) {
   const nowMs = performance.now();
@@ -75,7 +76,8 @@ function drawn(header) {
   const latencyS = connection.since(header.captured_at_s);
   if (latencyS === null) return;
   latenciesMs.push(latencyS * 1000);
-  if (latenciesMs.length > 40) latenciesMs.shift();
+  detectingMs.push((header.finished_at_s - header.captured_at_s) * 1000);
+  for (const list of [latenciesMs, detectingMs]) if (list.length > 40) list.shift();
 }
 
 function status(message) {
@@ -145,6 +147,7 @@ setInterval(() => {
   const [{ status: now }, middle] = [page, median(latenciesMs)];
   const moving = !page.paused && !page.offline && now?.state === "live";
   set(el("latency"), moving && middle !== null ? `${Math.round(middle)} ms` : "–");
+  el("latency").title = `of it ${Math.round(median(detectingMs) ?? 0)} ms until it was detected in`;
   const nowMs = performance.now();
   set(el("shown"), moving ? `${(drawnMs.filter((ms) => ms > nowMs - 2000).length / 2).toFixed(1)}/s` : "–");
   set(el("detected"), now ? `${now.result_fps.toFixed(1)}/s` : "–");

@@ -52,7 +52,7 @@ export class Tracks {
     let row = this.rows.get(track.id);
     if (!row) {
       const item = document.createElement("li");
-      item.innerHTML = '<i class="swatch"></i><b></b><span></span><canvas width="264" height="52" aria-hidden="true"></canvas>';
+      item.innerHTML = '<i class="swatch"></i><b></b><span></span><canvas width="208" height="52" aria-hidden="true"></canvas>';
       const [swatch, name, score, canvas] = item.children;
       row = { item, swatch, name, score, canvas };
       this.rows.set(track.id, row);
@@ -67,8 +67,9 @@ export class Tracks {
       row.text = text + seconds + gone;
       row.name.textContent = text;
       const small = document.createElement("small");
-      small.textContent = gone ? `${seconds}, gone` : seconds;
+      small.textContent = seconds;
       row.name.append(small);
+      row.item.title = gone ? "gone" : "";
     }
     row.score.textContent = track.score.toFixed(2);
     this.sparkline(row.canvas, track.history, nowS);

@@ -4,8 +4,9 @@ const TRAIL = 30;
 const ZONE = "#ffd84d";
 
 export class View {
-  constructor(canvas, holder) {
+  constructor(canvas, holder, chip) {
     this.canvas = canvas;
+    this.chip = chip;
     this.holder = holder;
     this.context = canvas.getContext("2d", { alpha: false });
     this.bitmap = null;
@@ -94,7 +95,6 @@ export class View {
     if (!this.header) return;
     const { scale, left, top } = this.place(width, height);
     const [w, h] = this.header.size_wh;
-    context.imageSmoothingQuality = "medium";
     context.drawImage(this.bitmap, left, top, w * scale, h * scale);
     const at = ([x, y]) => [left + x * scale, top + y * scale];
     const line = Math.max(ratio * 1.6, width / 800);
@@ -114,8 +114,20 @@ export class View {
       context.strokeStyle = this.colourOf(shown[i].label);
       context.strokeRect(x1 - line, y1 - line, x2 - x1 + 2 * line, y2 - y1 + 2 * line);
     });
-    this.paintLabels(context, shown, boxes, letters, [left, top, left + w * scale, top + h * scale]);
+    const frame = [left, top, left + w * scale, top + h * scale];
+    this.paintLabels(context, shown, boxes, letters, frame, context === this.context ? [this.chipPlace(boxes, height, ratio)] : []);
     if (this.draft) this.paintDraft(context, at, line);
+  }
+
+  // The class of the sequence goes down where it would hide a box; labels keep out of its place.
+  chipPlace(boxes, height, ratio) {
+    const right = (this.chip.offsetWidth + 16) * ratio;
+    const high = (this.chip.offsetHeight + 16) * ratio;
+    const places = [[0, 0, right, high], [0, height - high, right, height]];
+    const [above, below] = places.map((place) => boxes.reduce((sum, box) => sum + overlap(place, box), 0));
+    const isLow = above > below;
+    this.chip.classList.toggle("low", isLow);
+    return places[Number(isLow)];
   }
 
   paintTrail(context, { id, label }, at, line) {
@@ -133,12 +145,12 @@ export class View {
   }
 
   // Each label takes the first place around its box that covers least of boxes and of labels placed before.
-  paintLabels(context, shown, boxes, letters, [left, top, right, bottom]) {
+  paintLabels(context, shown, boxes, letters, [left, top, right, bottom], kept) {
     context.font = `600 ${letters}px system-ui, "DejaVu Sans", sans-serif`;
     context.textBaseline = "middle";
     const height = letters * 1.4;
     const pad = letters * 0.35;
-    const taken = boxes.map((box) => [...box]);
+    const taken = [...boxes, ...kept];
     shown.forEach((found, i) => {
       const name = found.label || "object";
       const text = `${name}${found.id >= 0 ? ` #${found.id}` : ""} ${found.score.toFixed(2)}`;
@@ -168,7 +180,7 @@ export class View {
     context.fill();
     outline(context, line);
     const [x, y] = corners.reduce((a, b) => (b[1] < a[1] ? b : a));
-    const text = `${zone.name} ${zone.inside}`;
+    const text = `${zone.name}: ${zone.inside}`;
     context.font = `600 ${letters}px system-ui, "DejaVu Sans", sans-serif`;
     context.textBaseline = "middle";
     const width = context.measureText(text).width + letters * 0.7;

@@ -151,7 +151,9 @@ export class Zones {
       this.view.invalidate();
     }
     zones.forEach((zone, i) => {
-      const text = `${zone.inside} inside · ${zone.entered} entered · stay ${zone.longest_dwell_s.toFixed(1)} s now, ${zone.mean_dwell_s.toFixed(1)} s mean`;
+      const now = zone.inside ? ` for ${zone.longest_dwell_s.toFixed(1)} s` : "";
+      const mean = zone.mean_dwell_s > 0 ? ` · ${zone.mean_dwell_s.toFixed(1)} s mean stay` : "";
+      const text = `${zone.inside} inside${now} · ${zone.entered} entered${mean}`;
       if (this.texts[i].textContent !== text) this.texts[i].textContent = text;
     });
   }
