@@ -63,7 +63,9 @@ def detect(
     # reads this when torch is imported, and only then.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from seqdet.runs.detect import detect_files
+    from seqdet.runs.device import keep_freed_memory
 
+    keep_freed_memory()
     with Progress("frames", quiet=quiet) as progress:
         report = detect_files(
             sources,

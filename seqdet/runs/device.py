@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from seqdet.errors import UsageError
+
+# Parameters of glibc's mallopt (malloc.h).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 1 << 30
 
 
 def choose_device(name: str) -> torch.device:
@@ -42,3 +48,18 @@ def threads_shared_by(stages: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def keep_freed_memory() -> None:
+    """Tell the C library to keep memory that is freed, from now on, for the next frame.
+
+    Else glibc returns every large array to the system, which clears a thousand pages for each frame anew: 5 %
+    of the work of ``detect`` (docs/performance.md). It holds for the whole process, so that programs call it,
+    not functions that somebody else's program calls. Where there is no glibc, nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # musl has none
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
