@@ -128,7 +128,7 @@ def detect_files(
             out.mkdir(parents=True, exist_ok=True)
         for name, target in zip(names, outs, strict=True):
             try:
-                reports.append(_detect_one(name, target, sinks, loaded, max_frames, force, progress))
+                reports.append(detect_one(name, target, sinks, loaded, max_frames, force, progress))
             except InputError as error:
                 if len(names) == 1:
                     raise
@@ -153,7 +153,7 @@ def _output_names(names: Sequence[str], out: Path | None) -> list[Path | None]:
     return [out / f"{Path(name).stem or 'source'}.mp4" for name in names]
 
 
-def _detect_one(
+def detect_one(
     name: str,
     out: Path | None,
     sinks: Sequence[Sink],
@@ -162,6 +162,7 @@ def _detect_one(
     force: bool,
     progress: Progress | None,
 ) -> SourceReport:
+    """Detect in one source with a loaded model; the arguments are those of ``detect_files``."""
     started = time.perf_counter()
     with ExitStack() as stack:
         reader = stack.enter_context(open_video(name))

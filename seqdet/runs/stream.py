@@ -222,7 +222,7 @@ class Model:
         else:
             output, _ = self.network.remember(maps, averages, len(frames), None)
             detector_state = self.detector.initial_state(1, self.card.config.input_size_wh)
-        raw = _raw_pictures(output)
+        raw = raw_pictures(output)
         clip = output.clip_logits.flatten(0, 1).softmax(-1).cpu().numpy()
         tracks, evidence, rows = state.tracks, state.sequence_evidence, detector_state.tracks
         results = []
@@ -328,7 +328,8 @@ def _groups(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
         yield group
 
 
-def _raw_pictures(output: DetectorOutput) -> list[RawPicture]:
+def raw_pictures(output: DetectorOutput) -> list[RawPicture]:
+    """What ``postprocess`` takes, for each of the N pictures."""
     heads = output.heads
     parts = [
         part.cpu().numpy() for part in (heads.objectness, heads.class_logits, heads.boxes_xyxy, heads.motion)
