@@ -17,6 +17,7 @@ from seqdet.cli import app as face
 from seqdet.errors import InputError, MissingDependencyError, OutputError, PartialInputError, UsageError
 
 OPTIONS = {
+    "bench": "--source --runtime --sizes --frames --runs --device --out --force",
     "detect": "--out --save --model --device --runtime --score --max-frames --force",
     "live": "--view --host --port --token --name --folder --loop --save --webhook --model --device --score "
     "--max-frames --max-seconds --force",
