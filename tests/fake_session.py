@@ -145,7 +145,9 @@ class Over(Exception):
 
 
 @contextmanager
-def serving(session: FakeSession, folder: Path, port: int = 0, token: str | None = None) -> Iterator[str]:
+def serving(
+    session: FakeSession, folder: Path, port: int = 0, token: str | None = None, names: Sequence[str] = ()
+) -> Iterator[str]:
     """A real server in a thread, which the session's failure ends; gives the address to open."""
     ready, addresses, ended = threading.Event(), [], []
 
@@ -155,7 +157,7 @@ def serving(session: FakeSession, folder: Path, port: int = 0, token: str | None
 
     def run() -> None:
         try:
-            serve(session, port=port, folder=folder, token=token, quiet=True, on_ready=on_ready)
+            serve(session, port=port, folder=folder, token=token, names=names, quiet=True, on_ready=on_ready)
         except Over:
             ended.append(True)
 

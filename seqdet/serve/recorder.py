@@ -5,6 +5,7 @@ Names come from the clock, ids from `secrets`; nothing that a viewer sends becom
 
 from __future__ import annotations
 
+import os
 import queue
 import secrets
 import shutil
@@ -161,7 +162,9 @@ class _Work:
         try:
             message = self._write()
         except SeqdetError as error:
-            self._recorder.update(self.id, state="failed", message=str(error))
+            # Viewers need not know where on this machine the folder is.
+            message = str(error).replace(f"{self._path.parent}{os.sep}", "")
+            self._recorder.update(self.id, state="failed", message=message)
         else:
             self._recorder.update(self.id, state="done", message=message)
         finally:

@@ -7,6 +7,7 @@ import errno
 import importlib
 import ipaddress
 import logging
+import os
 import re
 import secrets
 import socket
@@ -53,7 +54,8 @@ def serve(
 
     Raises:
         MissingDependencyError: the extra `serve` is not installed.
-        UsageError: the port is taken, the host is not of this machine, or the token is too weak.
+        UsageError: the port is taken, the host is not of this machine, the token is too weak, or there is no
+            such folder.
         SeqdetError: what made the session end.
     """
     require_serve()
@@ -65,6 +67,8 @@ def serve(
         token = secrets.token_urlsafe(24)
     if token is not None and not _TOKEN.fullmatch(token):
         raise UsageError("--token: 12 letters, digits or .-_~ at least; leave it out and one is made")
+    if not folder.is_dir():
+        raise UsageError(f"--folder {folder}: no such folder; create it first")
     with _listening(host, port) as listener:
         address = listener.getsockname()
         page = build(
@@ -160,7 +164,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     except (OSError, UnicodeError, OverflowError) as error:
         raise UsageError(f"--host {host} --port {port}: no address to listen at ({error})") from error
     with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would let two programs share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Both pass on to the connections: what lies in the kernel is old when it arrives.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):

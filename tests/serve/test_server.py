@@ -108,6 +108,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path):
         ({"host": "a" * 300}, "no address"),
         ({"port": -1}, "from 0 to 65535"),
         ({"port": 70000}, "from 0 to 65535"),
+        ({"folder": Path("no such folder")}, "--folder"),
         ({"token": "short"}, "--token"),
         ({"token": "with spaces in between"}, "--token"),
     ],
@@ -121,6 +122,12 @@ def test_a_missing_package_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(MissingDependencyError, match="pip install fastapi uvicorn websockets"):
         require_serve()
+
+
+def test_another_name_is_known_when_it_was_told(tmp_path: Path):
+    with serving(FakeSession(), tmp_path, names=["Camera.example"]) as address:
+        for host, status in (("camera.example", 200), ("camera.example:80", 200), ("other.example", 403)):
+            assert httpx2.get(f"{address}api/status", headers={"host": host}).status_code == status
 
 
 def test_only_loopback_goes_without_a_word():

@@ -225,6 +225,7 @@ el("score").addEventListener("input", (event) => chooseScore(event.target.value)
 el("pause").addEventListener("click", pause);
 el("snapshot").addEventListener("click", snapshot);
 el("full").addEventListener("click", fullScreen);
+el("full").hidden = !document.fullscreenEnabled; // telephones
 el("help-button").addEventListener("click", () => el("help").showModal());
 try {
   el("keys-on").checked = localStorage.getItem("keys") !== "off";
