@@ -19,7 +19,7 @@ from seqdet.config_file import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
-    {"types", "boxes", "errors", "config"},
+    {"types", "boxes", "errors", "config", "defaults"},
     {"live_types"},
     {"video", "config_file"},
     {"data", "model", "results"},

@@ -21,6 +21,7 @@ from seqdet.cli.common import (
     table,
 )
 from seqdet.cli.progress import Progress
+from seqdet.defaults import SHOWN_SCORE
 
 COLUMNS = ["source", "frames", "detections", "tracks", "fps", "label", "score", "out"]
 
@@ -47,7 +48,7 @@ def detect(
     model: Model = "airspace",
     device: Device = "auto",
     runtime: Annotated[Literal["auto", "torch"], typer.Option(help="What computes the model.")] = "auto",
-    score: Annotated[float, typer.Option(min=0, max=1, help="Smallest score of a detection.")] = 0.3,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Smallest score of a detection.")] = SHOWN_SCORE,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop each source after so many frames.")
     ] = None,

@@ -22,6 +22,7 @@ from seqdet.cli.common import (
     show,
     show_json,
 )
+from seqdet.defaults import SHOWN_SCORE
 from seqdet.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def live(
     ] = None,
     model: Model = "airspace",
     device: Device = "auto",
-    score: Annotated[float, typer.Option(min=0, max=1, help="Smallest score of what counts.")] = 0.3,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Smallest score of what counts.")] = SHOWN_SCORE,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="End after so many pictures looked at.")
     ] = None,

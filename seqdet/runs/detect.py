@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seqdet.defaults import SHOWN_SCORE
 from seqdet.errors import InputError, UsageError
 from seqdet.results.draw import Annotator
 from seqdet.results.sinks import Sink, open_sink
@@ -84,7 +85,7 @@ def detect_files(
     save: Sequence[Path] = (),
     model: str | Path = "airspace",
     device: str = "auto",
-    score: float = 0.3,
+    score: float = SHOWN_SCORE,
     max_frames: int | None = None,
     force: bool = False,
     progress: Progress | None = None,

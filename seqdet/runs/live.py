@@ -27,6 +27,7 @@ from types import TracebackType
 
 import numpy as np
 
+from seqdet.defaults import SHOWN_SCORE
 from seqdet.errors import SeqdetError, UsageError
 from seqdet.live_types import Event, LiveFrame, LiveStatus, StreamState, Zone, ZoneCount
 from seqdet.results.events import EventState, above, step_events
@@ -44,7 +45,7 @@ from seqdet.video.camera import Camera, Captured
 from seqdet.video.live_source import live_source
 
 # Results are given from this score on, whatever the session's own is, so that a page can show the weak ones.
-SHOWN_SCORE = 0.1
+PAGE_SCORE = 0.1
 EVENTS_KEPT = 1000
 # Results that wait for who wants every one of them; they carry no pictures.
 RESULTS_KEPT = 256
@@ -68,7 +69,7 @@ class LiveSession:
     Args:
         source: the source as it may be shown.
         camera: where pictures come from; the session closes it.
-        model: what looks at them; it should report from ``SHOWN_SCORE`` on.
+        model: what looks at them; it should report from ``PAGE_SCORE`` on.
         score: detections below take no part in rows, events and zones, 0..1.
         sinks: files that get the rows; the session closes them.
         outlets: where events are sent; the session closes them.
@@ -340,7 +341,7 @@ def open_live(
     *,
     model: str | Path = "airspace",
     device: str = "auto",
-    score: float = 0.3,
+    score: float = SHOWN_SCORE,
     loop: bool = False,
     save: Sequence[Path] = (),
     webhook: str | None = None,
@@ -369,7 +370,7 @@ def open_live(
     if not 0 < score < 1:
         raise UsageError(f"--score {score:g}: give a number between 0 and 1, such as 0.3")
     shown, opener = live_source(source, loop)
-    loaded = with_score(load(model, device), min(score, SHOWN_SCORE))
+    loaded = with_score(load(model, device), min(score, PAGE_SCORE))
     with ExitStack() as stack:
         sinks = [stack.enter_context(open_sink(path, loaded.classes, overwrite=force)) for path in save]
         outlets = [stack.enter_context(open_webhook(webhook, shown))] if webhook is not None else []

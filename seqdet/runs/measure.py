@@ -12,6 +12,7 @@ import numpy as np
 
 from seqdet.data.dataset import Dataset
 from seqdet.data.dataset import Sequence as Recorded
+from seqdet.defaults import SHOWN_SCORE
 from seqdet.errors import InputError
 from seqdet.results.metrics.classification import box_confusion, sequence_accuracy, track_accuracy
 from seqdet.results.metrics.detection import average_precision, best_f1
@@ -28,7 +29,6 @@ Progress = Callable[[str, int, int | None], None]
 # Average precision ranks everything that might be an object; the figures of a user's view (F1, tracks,
 # flicker) take what ``detect`` would show.
 RANKED_SCORE = 0.01
-SHOWN_SCORE = 0.3
 # A box is ranked under every class that has at least this much of its score, as COCO's evaluations do.
 MULTI_LABEL_SHARE = 0.05
 FRAMES_AT_ONCE = 8

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from seqdet.boxes import Letterbox
 from seqdet.data.transforms import preprocess
+from seqdet.defaults import SHOWN_SCORE
 from seqdet.model.checkpoint import ModelCard, load_model
 from seqdet.model.detector import Detector, DetectorOutput
 from seqdet.model.difference import FrameAverages
@@ -83,7 +84,7 @@ class StreamOptions:
             each for the class that its frame takes it for.
     """
 
-    min_score: float = 0.3
+    min_score: float = SHOWN_SCORE
     postprocess: PostprocessOptions = field(default_factory=PostprocessOptions)
     tracks: TrackOptions = field(default_factory=TrackOptions)
     class_memory: float = 0.75
