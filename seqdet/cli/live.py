@@ -82,9 +82,9 @@ def live(
     # Decoding and the page share the cores with the model: see ``detect``.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if view == "browser":
-        from seqdet.serve.server import exposure_warning, require_serve
+        from seqdet.serve.server import exposure_warning, require_servable
 
-        require_serve()
+        require_servable(host, port, token, folder)
         warning = exposure_warning(host)
         say_warnings([warning] if warning else [], quiet=quiet)
     elif view == "window":

@@ -58,17 +58,13 @@ def serve(
             such folder.
         SeqdetError: what made the session end.
     """
-    require_serve()
+    _require_usable(token, folder)
     import uvicorn
 
     from seqdet.serve.app import build
 
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
-    if token is not None and not _TOKEN.fullmatch(token):
-        raise UsageError("--token: 12 letters, digits or .-_~ at least; leave it out and one is made")
-    if not folder.is_dir():
-        raise UsageError(f"--folder {folder}: no such folder; create it first")
     with _listening(host, port) as listener:
         address = listener.getsockname()
         page = build(
@@ -112,12 +108,14 @@ def serve(
         page.hub.raise_failure()
 
 
-def require_serve() -> None:
-    """Say how to install what the page needs, if it is not there.
+def require_servable(host: str, port: int, token: str | None, folder: Path) -> None:
+    """Find out whether `serve` would begin, before anything else is started; it raises what that would."""
+    _require_usable(token, folder)
+    with _listening(host, port):
+        pass
 
-    Raises:
-        MissingDependencyError: something is not installed.
-    """
+
+def _require_usable(token: str | None, folder: Path) -> None:
     for name in NEEDED:
         try:
             importlib.import_module(name)
@@ -125,6 +123,10 @@ def require_serve() -> None:
             raise MissingDependencyError(
                 f"the live page needs {name}; install what it needs: pip install {' '.join(NEEDED)}"
             ) from error
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise UsageError("--token: 12 letters, digits or .-_~ at least; leave it out and one is made")
+    if not folder.is_dir():
+        raise UsageError(f"--folder {folder}: no such folder; create it first")
 
 
 def is_loopback(host: str) -> bool:

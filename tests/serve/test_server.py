@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 import av
@@ -21,7 +22,7 @@ from websockets.sync.client import connect
 
 from seqdet.errors import MissingDependencyError, UsageError
 from seqdet.serve import server
-from seqdet.serve.server import exposure_warning, is_loopback, require_serve, serve
+from seqdet.serve.server import exposure_warning, is_loopback, require_servable, serve
 
 
 def port_of(address: str) -> int:
@@ -97,7 +98,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path):
         serving(FakeSession(), tmp_path) as address,
         pytest.raises(UsageError, match=r"port \d+ is taken.*--port"),
     ):
-        serve(FakeSession(), port=port_of(address))
+        require_servable("127.0.0.1", port_of(address), None, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +115,16 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path):
     ],
 )
 def test_what_cannot_be_served_is_said(options: dict, says: str):
-    with pytest.raises(UsageError, match=says):
-        serve(FakeSession(), **{"port": 0, **options})
+    wanted = {"host": "127.0.0.1", "port": 0, "token": None, "folder": Path(), **options}
+    for act in (require_servable, partial(serve, FakeSession())):
+        with pytest.raises(UsageError, match=says):
+            act(**wanted)
 
 
-def test_a_missing_package_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_package_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(MissingDependencyError, match="pip install fastapi uvicorn websockets"):
-        require_serve()
+        require_servable("127.0.0.1", 0, None, tmp_path)
 
 
 def test_another_name_is_known_when_it_was_told(tmp_path: Path):
