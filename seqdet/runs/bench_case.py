@@ -156,7 +156,7 @@ def measure_case(case: Case) -> CaseFigures:
     peak_mib = _peak_mib()
     frames = _frames(case, case.frames)
     stages = _stages(model, frames, case, written)
-    runs = _in_turn({**stages, "whole": whole}, case.runs, len(frames))
+    runs = in_turn({**stages, "whole": whole}, case.runs, len(frames))
     timed = {name: _timed(times) for name, times in runs.items()}
     of_whole = timed.pop("whole")
     slowest = max(timed, key=lambda name: timed[name].wall_ms.median)
@@ -232,7 +232,7 @@ def _stages(model: Model, frames: list[Frame], case: Case, written: Path) -> dic
     return {"decode": decode, "model": network, "draw": draw, "encode": encode}
 
 
-def _in_turn(
+def in_turn(
     passes: dict[str, Callable[[], object]], runs: int, frames: int
 ) -> dict[str, list[tuple[float, float]]]:
     """Wall and processor milliseconds a frame of each pass, round by round after one to warm up."""

@@ -13,7 +13,7 @@ from seqdet.errors import UsageError
 
 # Parameters of glibc's mallopt (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 1 << 30
+_KEPT_BYTES = 256 << 20
 
 
 def choose_device(name: str) -> torch.device:

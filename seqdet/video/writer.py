@@ -38,7 +38,7 @@ _LARGEST_KEPT_OFFSET_S = 30.0
 _FALLBACK_FPS = Fraction(30)
 _SECONDS_BETWEEN_KEY_FRAMES = 2.0
 # On top of a preset: the plainest motion search takes a third off "veryfast" and adds some 4 % to the file
-# (docs/decisions/009).
+# (docs/decisions/010).
 _X264_PARAMETERS = {"veryfast": "subme=1:me=dia:"}
 _BT601 = 6  # AVCOL_SPC_SMPTE170M: what the conversion from RGB uses, so that players undo the same
 
