@@ -3,6 +3,7 @@ commands work on: a small video with a moving square, and a model that has learn
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -65,3 +66,13 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Graphs that tests make lie in no user's cache, and none that a user made is found."""
+    # torch.export writes thousands of debug lines for whoever listens, and pytest does.
+    logging.getLogger("torch.__trace").propagate = False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,7 +24,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hint
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 Model = Annotated[
     str,
-    typer.Option(metavar="NAME or PATH", help="A shipped model, a run folder or a .safetensors file."),
+    typer.Option(
+        metavar="NAME or PATH",
+        help="A shipped model, a run folder, a .safetensors file or an exported folder.",
+    ),
+]
+Runtime = Annotated[
+    Literal["auto", "torch", "openvino", "onnx"],
+    typer.Option(help="What computes the model. auto: OpenVINO on a CPU where that pays, else PyTorch."),
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from seqdet.cli.common import (
     Json,
     Model,
     Quiet,
+    Runtime,
     say_error,
     say_warnings,
     show,
@@ -47,7 +48,7 @@ def detect(
     ] = None,
     model: Model = "airspace",
     device: Device = "auto",
-    runtime: Annotated[Literal["auto", "torch"], typer.Option(help="What computes the model.")] = "auto",
+    runtime: Runtime = "auto",
     score: Annotated[float, typer.Option(min=0, max=1, help="Smallest score of a detection.")] = SHOWN_SCORE,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop each source after so many frames.")
@@ -74,6 +75,7 @@ def detect(
             save=save or [],
             model=model,
             device=device,
+            runtime=runtime,
             score=score,
             max_frames=max_frames,
             force=force,

@@ -56,20 +56,31 @@ class Heads(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> HeadOutput:
         """L maps (N, C, H / stride, W / stride) -> predictions at all P cells."""
+        geometry = [self.geometry(self.geometry_tower(feature)) for feature in maps]
+        logits = [self.classes(self.class_tower(feature)) for feature in maps]
+        return self.decode(geometry, logits)
+
+    def decode(self, geometry: list[Tensor], logits: list[Tensor]) -> HeadOutput:
+        """What the towers say -> predictions at all P cells.
+
+        Args:
+            geometry: L maps (N, 7, H / stride, W / stride): objectness, four sides, motion.
+            logits: L maps (N, K, H / stride, W / stride).
+        """
         parts: list[list[Tensor]] = [[], [], [], [], [], []]
-        for level, (stride, feature) in enumerate(zip(self.levels, maps, strict=True)):
-            geometry = self.geometry(self.geometry_tower(feature)).flatten(2).transpose(1, 2).float()
-            logits = self.classes(self.class_tower(feature)).flatten(2).transpose(1, 2).float()
-            points = cell_centres(feature.shape[-2], feature.shape[-1], stride, feature.device)
-            sides = torch.exp((geometry[..., 1:5] + self.scales[level]).clamp(-4, 4)) * stride
-            parts[0].append(logits.amax(dim=-1) if self.merged else geometry[..., 0])
-            parts[1].append(logits)
+        for level, (stride, map_g, map_l) in enumerate(zip(self.levels, geometry, logits, strict=True)):
+            of_cells = map_g.permute(0, 2, 3, 1).flatten(1, 2).float()
+            classes = map_l.permute(0, 2, 3, 1).flatten(1, 2).float()
+            points = cell_centres(map_g.shape[-2], map_g.shape[-1], stride, map_g.device)
+            sides = torch.exp((of_cells[..., 1:5] + self.scales[level]).clamp(-4, 4)) * stride
+            parts[0].append(classes.amax(dim=-1) if self.merged else of_cells[..., 0])
+            parts[1].append(classes)
             parts[2].append(torch.cat([points - sides[..., :2], points + sides[..., 2:]], dim=-1))
-            parts[3].append(geometry[..., 5:7] * stride)
+            parts[3].append(of_cells[..., 5:7] * stride)
             parts[4].append(points)
             parts[5].append(points.new_full((len(points),), float(stride)))
-        objectness, logits, boxes, motion = (torch.cat(part, dim=1) for part in parts[:4])
-        return HeadOutput(objectness, logits, boxes, motion, torch.cat(parts[4]), torch.cat(parts[5]))
+        objectness, class_logits, boxes, motion = (torch.cat(part, dim=1) for part in parts[:4])
+        return HeadOutput(objectness, class_logits, boxes, motion, torch.cat(parts[4]), torch.cat(parts[5]))
 
 
 def cell_centres(height: int, width: int, stride: int, device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from seqdet.defaults import SHOWN_SCORE
@@ -85,6 +86,7 @@ def detect_files(
     save: Sequence[Path] = (),
     model: str | Path = "airspace",
     device: str = "auto",
+    runtime: str = "auto",
     score: float = SHOWN_SCORE,
     max_frames: int | None = None,
     force: bool = False,
@@ -98,6 +100,7 @@ def detect_files(
         save: files of rows; the extension chooses the format.
         model: shipped name, run folder or file.
         device: "auto", "cpu" or "cuda".
+        runtime: "auto", "torch", "openvino" or "onnx": what computes the model.
         score: smallest score of a reported detection, 0..1.
         max_frames: stop each source after so many frames.
         force: replace outputs that exist.
@@ -117,7 +120,9 @@ def detect_files(
     outs = _output_names(names, out)
     if len({str(path) for path in outs}) < len([path for path in outs if path is not None]):
         raise UsageError(f"--out {out}: two sources have the same name; detect in them one by one")
-    loaded = with_score(load(model, device), score)
+    expected = _frames_of_all(names, max_frames)
+    tell = partial(_told, progress)
+    loaded = with_score(load(model, device, runtime, expected_frames=expected, tell=tell), score)
     reports = []
     with ExitStack() as stack:
         stack.enter_context(threads_shared_by(2))  # the two halves of the network
@@ -152,6 +157,28 @@ def _output_names(names: Sequence[str], out: Path | None) -> list[Path | None]:
             f"--out {out}: there are {len(names)} sources, so --out names a folder for their videos"
         )
     return [out / f"{Path(name).stem or 'source'}.mp4" for name in names]
+
+
+def _frames_of_all(names: Sequence[str], max_frames: int | None) -> int | None:
+    """How many frames there may be to detect in; None where a source has no end."""
+    total = 0
+    for name in names:
+        promised = max_frames
+        if Path(name).exists():
+            try:
+                with open_video(name) as reader:
+                    promised = _expected_frames(reader, max_frames)
+            except InputError:  # is told when its turn comes
+                promised = 0
+        if promised is None:
+            return None
+        total += promised
+    return total
+
+
+def _told(progress: Progress | None, text: str) -> None:
+    if progress is not None:
+        progress(text, 0, None)
 
 
 def detect_one(

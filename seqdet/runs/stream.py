@@ -9,7 +9,7 @@ preprocess -> detector -> postprocess -> association -> track memory -> labels
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,6 +21,7 @@ from torch import Tensor
 from seqdet.boxes import Letterbox
 from seqdet.data.transforms import preprocess
 from seqdet.defaults import SHOWN_SCORE
+from seqdet.errors import UsageError
 from seqdet.model.checkpoint import ModelCard, load_model
 from seqdet.model.detector import Detector, DetectorOutput
 from seqdet.model.difference import FrameAverages
@@ -38,7 +39,9 @@ from seqdet.results.tracks import (
     with_class_evidence,
 )
 from seqdet.runs.device import choose_device
+from seqdet.runs.exported import WEIGHTS, is_exported, read_exported
 from seqdet.runs.network import Network
+from seqdet.runs.runtimes import choose_runtime, network_of_export, network_of_weights
 from seqdet.runs.shipped import find_model
 from seqdet.runs.track_words import sequence_class, velocity, with_track_memory
 from seqdet.types import Detections, Frame, FrameResult, label_of
@@ -301,20 +304,43 @@ class Model:
         return label_detections(source, tracks, at), tracks, rows
 
 
-def load(model: str | Path = "airspace", device: str = "auto") -> Model:
+def load(
+    model: str | Path = "airspace",
+    device: str = "auto",
+    runtime: str | None = None,
+    *,
+    expected_frames: int | None = 0,
+    tell: Callable[[str], None] | None = None,
+) -> Model:
     """Load a trained model.
 
     Args:
-        model: name of a shipped model ("airspace"), a run folder of ``seqdet train``, or a .safetensors file.
+        model: name of a shipped model ("airspace"), a run folder of ``seqdet train``, a .safetensors file, or
+            a folder of ``seqdet export``.
         device: "auto", "cpu" or "cuda".
+        runtime: "torch", "openvino", "onnx", or "auto": see ``runtimes.choose_runtime``. None: what an
+            exported model was exported for, PyTorch for others.
+        expected_frames: how many frames "auto" chooses for; None for a stream without end.
+        tell: is told in a few words what is being waited for.
 
     Raises:
-        UsageError: no model of that name, or no such device.
+        UsageError: no model of that name, no such device, or a runtime that is not for it.
         InputError: the file is missing, cut, a pickle, or of another version.
+        MissingDependencyError: the runtime is not installed.
     """
-    detector, card = load_model(find_model(model))
+    exported = read_exported(Path(model)) if is_exported(model) else None
+    weights = find_model(model) if exported is None else Path(model) / WEIGHTS
+    detector, card = load_model(weights)
     fold_batchnorm(detector)
-    return Model(detector, card, choose_device(device))
+    if exported is not None:
+        where = choose_device("cpu" if device == "auto" else device)
+        network = network_of_export(runtime, Path(model), exported, detector, card)
+        if network is not None and where.type != "cpu":
+            raise UsageError(f"{model}: its graph is computed on the CPU; use --device cpu")
+        return Model(detector, card, where, network=network)
+    where = choose_device(device)
+    chosen = choose_runtime(runtime or "torch", where, weights, expected_frames)
+    return Model(detector, card, where, network=network_of_weights(chosen, detector, card, weights, tell))
 
 
 def _groups(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
