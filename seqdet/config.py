@@ -99,7 +99,8 @@ class StageConfig(_Section):
         0.0,
         ge=0,
         le=1,
-        description="chance of a burst of noise, fading, blur, standing pictures or hidden objects in a clip",
+        description="chance of noise, fading, blur, standing pictures or hidden objects for some frames; "
+        "a sixth of it, that frames are lost",
     )
     reverse_probability: float = Field(
         0.0, ge=0, le=1, description="chance to play a random clip backwards, see data.reversible"

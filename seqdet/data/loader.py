@@ -18,12 +18,14 @@ from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
 from seqdet.data.paste import Placement, paste_clutter, paste_track
 from seqdet.data.transforms import ClipGeometry, photometric, stands_still
-from seqdet.data.windows import next_start, window_indices, window_starts
+from seqdet.data.windows import next_start, window_indices, window_starts, with_gap
 from seqdet.errors import InputError, UsageError
 from seqdet.types import ClipBatch, Targets
 
 # A stream is cut after this many chunks, so that no recording fills the training.
 MAX_CHUNKS = 6
+# Of the corrupted clips so many lose frames, beside what ``with_burst`` does.
+GAP_SHARE = 1 / 6
 # (rng, (width, height), frames, stride) -> frames (T, H, W, 3), T targets, class of the sequence
 RenderScene = Callable[
     [np.random.Generator, tuple[int, int], int, int], tuple[np.ndarray, tuple[Targets, ...], int]
@@ -226,6 +228,9 @@ class ClipRenderer:
             return self._rendered(plan, shape, rng, noise)
         sequence = self.sequences[plan.sequence]
         indices = window_indices(sequence.frames, plan.start, shape.frames, plan.stride)
+        gap = np.random.default_rng([plan.seed, 3])
+        if shape.augment and plan.chunks == 1 and gap.random() < shape.corrupt_probability * GAP_SHARE:
+            indices = with_gap(indices, sequence.frames, gap)
         pictures, times = self.cache.frames(sequence, indices)
         source_wh = (pictures[0].shape[1], pictures[0].shape[0])
         geometry = (

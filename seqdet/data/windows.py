@@ -46,6 +46,27 @@ def window_indices(frames: int, start: int, length: int, stride: int = 1) -> np.
     return np.minimum(start + stride * np.arange(length, dtype=np.int64), frames - 1)
 
 
+def with_gap(indices: np.ndarray, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """The window as a stream shows it that lost frames: from some place on, later frames.
+
+    Args:
+        indices: (T,) of ``window_indices``.
+        frames: length of the sequence.
+        rng: the only source of chance.
+
+    Returns:
+        (T,) int64, the same where there is no room for a gap of up to T / 3 steps.
+    """
+    room = frames - 1 - int(indices[-1])
+    stride = int(indices[1] - indices[0]) if len(indices) > 1 else 0
+    most = min(len(indices) // 3, room // stride) if stride else 0
+    if most < 1:
+        return indices
+    gapped = indices.copy()
+    gapped[int(rng.integers(1, len(indices))) :] += stride * int(rng.integers(1, most + 1))
+    return gapped
+
+
 def next_start(frames: int, start: int, length: int, stride: int = 1) -> int | None:
     """Where the window that follows without a gap starts, or None when it would pass the end.
 
