@@ -64,6 +64,10 @@ def live(
     webhook: Annotated[
         str | None, typer.Option(help="Where events are POSTed to as JSON.", metavar="URL")
     ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(help="Where events are published: mqtt://host/topic.", metavar="URL"),
+    ] = None,
     model: Model = "airspace",
     device: Device = "auto",
     score: Annotated[float, typer.Option(min=0, max=1, help="Smallest score of what counts.")] = SHOWN_SCORE,
@@ -102,6 +106,7 @@ def live(
         loop=loop,
         save=save or [],
         webhook=webhook,
+        mqtt=mqtt,
         force=force,
         max_frames=max_frames,
         max_seconds=max_seconds,

@@ -56,11 +56,14 @@ class Outlet:
     Args:
         name: where they go, passwords hidden.
         send: sends one; raises ``NotSent``. Called in one thread only.
+        end: is called in that thread when no more is sent.
     """
 
-    def __init__(self, name: str, send: Callable[[Event], None]) -> None:
+    def __init__(
+        self, name: str, send: Callable[[Event], None], end: Callable[[], None] = lambda: None
+    ) -> None:
         self.name = name
-        self._send = send
+        self._send, self._end = send, end
         self._waiting: queue.Queue[Event | None] = queue.Queue(WAITING)
         self._left = threading.Event()
         self._sent = self._failed = self._dropped = 0
@@ -100,6 +103,7 @@ class Outlet:
         while (event := self._waiting.get()) is not None and not self._left.is_set():
             self._deliver(event)
         self._dropped += (event is not None) + sum(e is not None for e in self._rest())
+        self._end()
 
     def _rest(self) -> list[Event | None]:
         rest: list[Event | None] = []

@@ -31,6 +31,7 @@ from seqdet.defaults import SHOWN_SCORE
 from seqdet.errors import SeqdetError, UsageError
 from seqdet.live_types import Event, LiveFrame, LiveStatus, StreamState, Zone, ZoneCount
 from seqdet.results.events import EventState, above, step_events
+from seqdet.results.mqtt import open_mqtt
 from seqdet.results.outlet import Outlet
 from seqdet.results.sinks import Sink, open_sink
 from seqdet.results.tracks import living_tracks
@@ -345,6 +346,7 @@ def open_live(
     loop: bool = False,
     save: Sequence[Path] = (),
     webhook: str | None = None,
+    mqtt: str | None = None,
     force: bool = False,
     max_frames: int | None = None,
     max_seconds: float | None = None,
@@ -359,6 +361,7 @@ def open_live(
         loop: a file begins again at its end.
         save: files of rows; the extension chooses the format.
         webhook: where events are POSTed to.
+        mqtt: broker and topic to which events are published.
         force: replace files of rows that exist.
         max_frames: end after so many results.
         max_seconds: end after so long.
@@ -366,6 +369,7 @@ def open_live(
     Raises:
         UsageError: no such model or device, a wrong score, address or file of rows, or a loop of what is no
             file.
+        MissingDependencyError: ``mqtt`` without its extra.
     """
     if not 0 < score < 1:
         raise UsageError(f"--score {score:g}: give a number between 0 and 1, such as 0.3")
@@ -373,6 +377,10 @@ def open_live(
     loaded = with_score(load(model, device), min(score, PAGE_SCORE))
     with ExitStack() as stack:
         sinks = [stack.enter_context(open_sink(path, loaded.classes, overwrite=force)) for path in save]
-        outlets = [stack.enter_context(open_webhook(webhook, shown))] if webhook is not None else []
+        outlets = [
+            stack.enter_context(begin(url, shown))
+            for url, begin in ((webhook, open_webhook), (mqtt, open_mqtt))
+            if url is not None
+        ]
         stack.pop_all()  # the session closes them
     return LiveSession(shown, Camera(opener), loaded, score, sinks, outlets, max_frames, max_seconds)

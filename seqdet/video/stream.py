@@ -1,7 +1,7 @@
 """A network stream, picture by picture: RTSP, HTTP (motion JPEG, MPEG-TS), UDP; PyAV reads it.
 
 OpenCV reads streams by the same FFmpeg, but keeps to itself why one does not open, and stretches pictures
-whose size changes to the size of the first (docs/decisions/010-live-streams.md).
+whose size changes to the size of the first (docs/decisions/011-live-streams.md).
 """
 
 from __future__ import annotations
@@ -53,17 +53,20 @@ class NetworkStream:
 
     def __init__(self, url: str, left: threading.Event) -> None:
         self._shown = hide_password(url)
+        self._came = False
+        began_s = time.monotonic()
         self._container = _open(url, self._shown)
         streams = self._container.streams.video
         if not streams:
             self._container.close()
             raise SourceRefused(f"{self._shown}: no video in this stream", may_return=True)
+        if not streams[0].width and time.monotonic() - began_s >= READ_TIMEOUT_S:
+            self._container.close()
+            raise self._silent()
         streams[0].thread_type = "SLICE"  # threads by frames would hold pictures back
         self._has_stamps = self._container.format.name not in _NO_STAMPS
         # A file on a web server lies ready; a stream comes by itself.
         self._pace = Pace(left) if self._container.duration else None
-        self._last_packet_s = time.monotonic()
-        self._came = False
         self._pictures = self._decode(streams[0])
 
     def read(self) -> Picture | None:

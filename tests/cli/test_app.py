@@ -19,8 +19,8 @@ from seqdet.errors import InputError, MissingDependencyError, OutputError, Parti
 OPTIONS = {
     "bench": "--source --runtime --sizes --frames --runs --device --out --force",
     "detect": "--out --save --model --device --runtime --score --max-frames --force",
-    "live": "--view --host --port --token --name --folder --loop --save --webhook --model --device --score "
-    "--max-frames --max-seconds --force",
+    "live": "--view --host --port --token --name --folder --loop --save --webhook --mqtt --model --device "
+    "--score --max-frames --max-seconds --force",
     "train": "--config --out --set --resume --device",
     "eval": "--model --split --where --limit --max-frames --controls --no-controls --out --device",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
