@@ -157,7 +157,7 @@ def serving(
 
     def run() -> None:
         try:
-            serve(session, port=port, folder=folder, token=token, names=names, quiet=True, on_ready=on_ready)
+            serve(session, port=port, folder=folder, token=token, names=names, on_ready=on_ready)
         except Over:
             ended.append(True)
 

@@ -115,7 +115,7 @@ def live(
         with contextlib.suppress(Enough):
             say_warnings([text] if (text := first_status(session).message) else [], quiet=quiet)
             if view == "browser":
-                _browse(session, host, port, token, name or [], folder, quiet=quiet)
+                _browse(session, host, port, token, name or [], folder)
             elif view == "window":
                 _show_window(session)
             else:
@@ -140,8 +140,6 @@ def _browse(
     token: str | None,
     names: list[str],
     folder: Path,
-    *,
-    quiet: bool,
 ) -> None:
     from seqdet.serve.server import serve
 
@@ -149,7 +147,7 @@ def _browse(
         # Not silenced by --quiet: a token that was made is shown here and nowhere else.
         say(f"open {url}   (Ctrl-C ends)")
 
-    serve(session, host=host, port=port, token=token, folder=folder, names=names, quiet=quiet, on_ready=ready)
+    serve(session, host=host, port=port, token=token, folder=folder, names=names, on_ready=ready)
 
 
 def _show_window(session: LiveSession) -> None:

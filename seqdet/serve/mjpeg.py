@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from seqdet.serve.hub import Hub
 
 SEND_LIMIT_S = 10.0  # for one picture to leave
+GONE_LIMIT_S = 60.0  # for the connection of one that takes nothing to be ended
 _BOUNDARY = "seqdet-picture"
 
 
@@ -44,7 +45,9 @@ class MjpegStream:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (TimeoutError, OSError):
-            return  # it takes nothing any more, or is gone
+            # It takes nothing any more, or is gone; the kernel ends the connection in a while (`server`).
+            self._hub.leave(wake)
+            await asyncio.wait([leaving], timeout=GONE_LIMIT_S)
         finally:
             leaving.cancel()
             self._hub.leave(wake)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import importlib
 import ipaddress
-import logging
 import os
 import re
 import secrets
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from seqdet.serve.guard import Access
 
 NEEDED = ("fastapi", "uvicorn", "websockets")
-MAX_MESSAGE_BYTES = 16 * 1024  # from a viewer
-MAX_CONNECTIONS = 128
 _KERNEL_BUFFER_BYTES = 256 * 1024  # what a viewer that does not read can hold back of pictures
 _DEAD_PEER_MS = 20_000
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{12,200}")
@@ -37,7 +34,6 @@ def serve(
     token: str | None = None,
     folder: Path = Path(),
     names: Sequence[str] = (),
-    quiet: bool = False,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Show a session until Ctrl-C or SIGTERM; an open recording is finished then.
@@ -49,7 +45,6 @@ def serve(
         token: what viewers must know; None makes one where one is needed.
         folder: where recordings go.
         names: by which viewers may call this machine besides its own name and addresses.
-        quiet: True keeps uvicorn's warnings back; its errors are always logged.
         on_ready: is told the address to open, with the token where there is one, once it can be opened.
 
     Raises:
@@ -59,12 +54,16 @@ def serve(
         SeqdetError: what made the session end.
     """
     _require_usable(token, folder)
-    import uvicorn
-
     from seqdet.serve.app import build
+    from seqdet.serve.web import PageServer
 
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
+
+    def ready() -> None:
+        if on_ready is not None:
+            on_ready(_url(host, address[1], token))
+
     with _listening(host, port) as listener:
         address = listener.getsockname()
         page = build(
@@ -73,32 +72,7 @@ def serve(
             access=_access(host, address, token, names),
             on_failure=lambda: setattr(server, "should_exit", True),
         )
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR if quiet else logging.WARNING)
-        config = uvicorn.Config(
-            page.asgi,
-            ws="websockets-sansio",
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_per_message_deflate=False,  # pictures are compressed already
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=3,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            lifespan="on",
-        )
-
-        class Server(uvicorn.Server):
-            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-                await super().startup(sockets)
-                if on_ready is not None and self.started:
-                    on_ready(_url(host, address[1], token))
-
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                page.hub.stopping = True  # before uvicorn waits for viewers to leave
-                page.hub.wake_all()
-                await super().shutdown(sockets)
-
-        server = Server(config)
+        server = PageServer(page, ready)
         try:
             server.run([listener])
         finally:
@@ -174,7 +148,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
         try:
             listener.bind(address)
-            listener.listen(MAX_CONNECTIONS)
+            listener.listen(128)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise UsageError(f"port {port} is taken; give another with --port, or 0 for any") from error

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from seqdet.errors import MissingDependencyError, UsageError
-from seqdet.serve import server
+from seqdet.serve import web
 from seqdet.serve.server import exposure_warning, is_loopback, require_servable, serve
 
 
@@ -83,12 +83,25 @@ def test_the_video_for_other_players_is_many_jpegs(tmp_path: Path):
     assert text.count(b"Content-Type: image/jpeg") >= 4
 
 
+def test_who_connects_and_says_nothing_is_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(web, "FIRST_REQUEST_LIMIT_S", 0.5)
+    with serving(FakeSession(), tmp_path) as address:
+        idle, garbage = (socket.create_connection(("127.0.0.1", port_of(address))) for _ in range(2))
+        garbage.sendall(b"\x16\x03\x01 no request at all")
+        assert pictures_in(port_of(address), 1.0)  # a viewer that does speak stays
+        for connection in (idle, garbage):
+            connection.settimeout(10)
+            with connection:
+                while connection.recv(1000):  # an answer, perhaps, and then the end
+                    pass
+
+
 def test_a_message_that_is_too_long_closes_the_viewer(tmp_path: Path):
     with (
         serving(FakeSession(), tmp_path) as address,
         connect(f"{address.replace('http', 'ws')}ws", origin=address.rstrip("/")) as viewer,
     ):
-        viewer.send("x" * (server.MAX_MESSAGE_BYTES + 1))
+        viewer.send("x" * (web.MAX_MESSAGE_BYTES + 1))
         with pytest.raises(ConnectionClosed, match="1009"):
             deque(viewer, maxlen=0)  # to its end
 
@@ -157,7 +170,7 @@ def test_any_other_host_has_a_token_that_was_made():
     for host in ("0.0.0.0", "0.0.0.0", "127.0.0.1"):
         session.failure = None
         with pytest.raises(Over):
-            serve(session, host=host, port=0, quiet=True, on_ready=on_ready)
+            serve(session, host=host, port=0, on_ready=on_ready)
     tokens = [address.partition("?token=")[2] for address in addresses]
     assert len(tokens[0]) >= 32
     assert tokens[0] != tokens[1]

@@ -2,8 +2,8 @@
 
 const SPAN_S = 20;
 const GONE_S = 1.5; // not seen for so long: it is shown as gone
-const KEPT_S = 30;
-const ROWS = 12;
+const KEPT_S = 10;
+const ROWS = 10;
 
 export class Tracks {
   constructor(list, none, colourOf) {

@@ -99,7 +99,7 @@ export class View {
     const at = ([x, y]) => [left + x * scale, top + y * scale];
     const line = Math.max(ratio * 1.6, width / 800);
     const letters = Math.max(12 * ratio, width / 75);
-    for (const zone of this.zones) this.paintZone(context, zone, at, line, letters);
+    const kept = this.zones.map((zone) => this.paintZone(context, zone, at, line, letters));
     const shown = this.header.objects.filter(this.isShown);
     if (this.showTrails) for (const found of shown) this.paintTrail(context, found, at, line);
     const boxes = shown.map(({ box }) => [...at([box[0], box[1]]), ...at([box[2], box[3]])]);
@@ -115,7 +115,8 @@ export class View {
       context.strokeRect(x1 - line, y1 - line, x2 - x1 + 2 * line, y2 - y1 + 2 * line);
     });
     const frame = [left, top, left + w * scale, top + h * scale];
-    this.paintLabels(context, shown, boxes, letters, frame, context === this.context ? [this.chipPlace(boxes, height, ratio)] : []);
+    if (context === this.context) kept.push(this.chipPlace(boxes, height, ratio));
+    this.paintLabels(context, shown, boxes, letters, frame, kept);
     if (this.draft) this.paintDraft(context, at, line);
   }
 
@@ -173,10 +174,11 @@ export class View {
     });
   }
 
+  // Returns where its label is, which other labels keep out of.
   paintZone(context, zone, at, line, letters) {
     const corners = zone.polygon_px.map(at);
     trace(context, corners, true);
-    context.fillStyle = zone.inside ? "rgb(255 216 77 / .24)" : "rgb(255 216 77 / .10)";
+    context.fillStyle = zone.inside ? "rgb(255 216 77 / .13)" : "rgb(255 216 77 / .05)";
     context.fill();
     outline(context, line);
     const [x, y] = corners.reduce((a, b) => (b[1] < a[1] ? b : a));
@@ -189,6 +191,7 @@ export class View {
     context.fillRect(left, y + line, width, letters * 1.4);
     context.fillStyle = ZONE;
     context.fillText(text, left + letters * 0.35, y + line + letters * 0.7);
+    return [left, y + line, left + width, y + line + letters * 1.4];
   }
 
   paintDraft(context, at, line) {
