@@ -104,6 +104,7 @@ class RtspServer:
         stalled: while set, no more pictures are sent.
         size_wh: of the pictures.
         fps: pictures a second.
+        loses: share of the packets that are lost on their way, 0..1.
         connections: how many readers have come.
     """
 
@@ -111,6 +112,7 @@ class RtspServer:
         self.answer, self.login, self.fps, self.size_wh = answer, login, fps, SIZE_WH
         self.stalled = threading.Event()
         self.connections = 0
+        self.loses = 0.0
         self.number = 0  # of the picture that is sent next
         self._began_s = time.monotonic()
         self._readers: set[socket.socket] = set()
@@ -145,11 +147,15 @@ class RtspServer:
             self._listener = None
         self.hang_up()
 
-    def hang_up(self) -> None:
-        """End all connections."""
+    def hang_up(self, *, reset: bool = False) -> None:
+        """End all connections, by FIN or by RST."""
         for reader in list(self._readers):
             with contextlib.suppress(OSError):
-                reader.shutdown(socket.SHUT_RDWR)
+                if reset:
+                    reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    reader.close()
+                else:
+                    reader.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> RtspServer:
         return self
@@ -218,7 +224,7 @@ class RtspServer:
             self._begin(self._play, reader)
 
     def _play(self, reader: socket.socket) -> None:
-        sequence = itertools.count()
+        sequence, chance = itertools.count(), np.random.default_rng(0)
         # From the newest picture that can be decoded by itself.
         index = self.number_now() // 10 * 10
         with contextlib.suppress(OSError):
@@ -232,6 +238,8 @@ class RtspServer:
                     head = struct.pack(
                         ">BBHII", 0x80, 96 | is_last << 7, next(sequence) & 0xFFFF, stamp, 0x1234
                     )
+                    if chance.random() < self.loses:
+                        continue
                     packet = head + payload
                     reader.sendall(b"$\0" + struct.pack(">H", len(packet)) + packet)
                 index += 1

@@ -19,8 +19,8 @@ import numpy as np
 _ALIKE = 0.7
 _SIZE_WH = (64, 48)
 _GRADIENT_PX = 8.0  # of the small picture: what is larger is a gradient
-# Standard deviation in grey levels below which a picture shows nothing: fog, a shutter, a covered lens.
-_FLAT = 1.0
+# Standard deviation in grey levels below which a picture shows nothing: bare sky, fog, a shutter.
+_FLAT = 1.5
 
 
 class SceneState(NamedTuple):

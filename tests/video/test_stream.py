@@ -107,6 +107,24 @@ def test_a_server_that_is_killed_and_started_again() -> None:
             camera.take(0)
 
 
+def test_a_connection_that_is_reset() -> None:
+    """Row 28."""
+    with RtspServer() as server, camera_on(server.url) as camera:
+        taken(camera)
+        server.hang_up(reset=True)
+        until(lambda: camera.status().reconnects == 1)
+
+
+def test_packets_that_are_lost_cost_pictures_and_no_more() -> None:
+    """Row 31."""
+    with RtspServer() as server:
+        server.loses = 0.1
+        with camera_on(server.url) as camera:
+            times_s = [taken(camera).time_s for _ in range(30)]
+            assert camera.status().reconnects == 0
+    assert times_s == sorted(set(times_s))
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [("404 Not Found", "no such stream"), ("403 Forbidden", "may not"), ("garbage", "no video")],
