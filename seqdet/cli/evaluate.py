@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdet.cli.common import Device, Force, Json, Model, Quiet, say, show, show_json, table
+from seqdet.cli.common import Device, Force, Json, Model, Quiet, Runtime, say, show, show_json, table
 from seqdet.cli.progress import Progress
 from seqdet.errors import UsageError
 
@@ -36,6 +36,7 @@ def evaluate(
         typer.Option(help="Folder for eval.json, report.html and the worst clips as videos.", metavar="DIR"),
     ] = None,
     device: Device = "auto",
+    runtime: Runtime = "torch",
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -58,6 +59,7 @@ def evaluate(
             controls=controls,
             out=out,
             device=device,
+            runtime=runtime,
             force=force,
             progress=progress,
         )

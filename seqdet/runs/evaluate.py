@@ -69,6 +69,7 @@ def evaluate(
     max_frames: int | None = None,
     out: Path | None = None,
     device: str = "auto",
+    runtime: str | None = None,
     force: bool = False,
     controls: bool = True,
     progress: Progress | None = None,
@@ -84,6 +85,7 @@ def evaluate(
         max_frames: only the first frames of each clip.
         out: folder for ``eval.json``, ``report.html`` and the worst clips.
         device: "auto", "cpu" or "cuda".
+        runtime: what computes the model, see ``runtimes.choose_runtime``.
         force: replace an evaluation that is there.
         controls: also measure every one of ``CONTROLS`` (four times the work).
         progress: is told how far it is.
@@ -93,7 +95,7 @@ def evaluate(
         InputError: the data set or the model cannot be read.
         OutputError: ``out`` cannot be written.
     """
-    loaded = load(model, device)
+    loaded = load(model, device, runtime)
     dataset = load_dataset(data).where(**(where or {}))
     sequences = evenly(dataset.split(split), limit)
     if not sequences:
