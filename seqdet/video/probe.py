@@ -28,6 +28,8 @@ REFUSED_FORMATS = frozenset({"tty", "concat"})
 _FORMATS_THAT_DECLARE_DURATION = frozenset({"mov", "matroska", "avi", "flv", "asf"})
 # One packet is one frame, but for these: they hold frames that are never shown.
 CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
+# Cameras are often asked as http://camera/video.cgi?user=admin&pwd=...
+_SECRETS = "user|usr|login|account|pass|pwd|psw|token|key|secret|auth|sign"
 URL_OPEN_TIMEOUT_S = 5.0
 URL_READ_TIMEOUT_S = 5.0
 
@@ -79,8 +81,12 @@ class PacketCount:
 
 
 def hide_password(source: str) -> str:
-    """The source fit to be shown: user and password of a URL become ``***``."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "***@", source)
+    """The source fit to be shown: user and password of a URL become ``***``, also those in its query.
+
+    Up to the last @ of the whole, because people write passwords that hold an @ or a slash as they are.
+    """
+    shown = re.sub(r"(?<=://)\S+@", "***@", source)
+    return re.sub(rf"(?i)(?<=[?&])([^=&]*(?:{_SECRETS})[^=&]*=)[^&]*", r"\1***", shown)
 
 
 def is_url(source: str) -> bool:

@@ -27,7 +27,7 @@ from seqdet.results.tracks import (
 )
 from seqdet.runs.live import Enough, LiveSession, open_live
 from seqdet.runs.live_memory import RESET_AFTER_S, initial_memory, look
-from seqdet.runs.live_views import live_rows
+from seqdet.runs.live_views import live_rows, show_window
 from seqdet.runs.stream import StreamState
 from seqdet.types import Detections, Frame, FrameResult
 from seqdet.video.camera import Camera, Captured
@@ -307,3 +307,28 @@ def test_closing_leaves_no_thread() -> None:
         feed(source, session, scene(), times=1)
         assert threading.active_count() == before + 2
     assert threading.active_count() == before
+
+
+def test_a_window_shows_the_newest_picture_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[np.ndarray, str]] = []
+
+    class FakeWindow:
+        def __enter__(self) -> FakeWindow:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def show(self, rgb: np.ndarray, title: str) -> None:
+            shown.append((rgb, title))
+
+        def is_closed(self) -> bool:
+            source.script.put(showing(scene()))
+            return len(shown) == 3
+
+    monkeypatch.setattr("seqdet.runs.live_views.Window", FakeWindow)
+    source = Scripted()
+    with session_on(source) as session:
+        show_window(session)
+    assert [title.startswith("camera 0: ") for _, title in shown] == [True] * 3
+    assert not np.array_equal(shown[-1][0], scene()), "with its box"

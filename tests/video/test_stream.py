@@ -22,6 +22,7 @@ from scripted_source import until
 from seqdet.video.camera import Camera, Captured
 from seqdet.video.live_source import live_source
 from seqdet.video.pictures import SourceLost, SourceRefused
+from seqdet.video.probe import hide_password
 
 SOON_S = 30.0
 
@@ -153,6 +154,26 @@ def test_a_wrong_password_is_tried_once_and_never_shown(capfd: pytest.CaptureFix
     assert "***@" in told
     assert "wrong-words" not in told
     assert "guard" not in told
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://camera/1", "rtsp://camera/1"),
+        ("rtsp://me:secret@camera/1", "rtsp://***@camera/1"),
+        ("rtsp://me:se@cret@camera/1", "rtsp://***@camera/1"),
+        ("rtsp://me:se/cret@camera/1", "rtsp://***@camera/1"),
+        ("rtsp://me:se?cret#@camera/1", "rtsp://***@camera/1"),
+        ("udp://@:5000", "udp://@:5000"),
+        (
+            "http://camera/video.cgi?usr=me&pwd=secret&size=2",
+            "http://camera/video.cgi?usr=***&pwd=***&size=2",
+        ),
+        ("clips/me@home.mp4", "clips/me@home.mp4"),
+    ],
+)
+def test_what_is_shown_of_an_address(address: str, shown: str) -> None:
+    assert hide_password(address) == shown
 
 
 def test_pictures_that_change_their_size() -> None:
