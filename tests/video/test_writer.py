@@ -129,6 +129,17 @@ def test_a_wrong_frame_raises_and_is_never_written(tmp_path, scene, decode, name
         writer.write(scene(0), 1)
 
 
+def test_the_caller_may_paint_over_a_frame_that_was_written(tmp_path, scene, decode):
+    path, canvas = tmp_path / "out.mp4", np.empty_like(scene(0))
+    with VideoWriter(path, size_wh=(canvas.shape[1], canvas.shape[0]), crf=12) as writer:
+        for index in range(12):
+            canvas[:] = scene(index)
+            writer.write(canvas, index / 25)
+            canvas[:] = 0
+    for index, picture in enumerate(decode(path)[0]):
+        assert np.abs(picture.astype(int) - scene(index)).mean() < 3
+
+
 def test_a_frame_need_not_be_contiguous(tmp_path, scene, decode):
     turned = np.rot90(scene(0, (64, 96)))
     bgr_view = np.ascontiguousarray(turned[..., ::-1])[..., ::-1]
