@@ -25,7 +25,10 @@ def bench(
         str | None, typer.Option(metavar="FILE", help="Video to detect in; else one is made up.")
     ] = None,
     runtime: Annotated[
-        list[str] | None, typer.Option(help="What computes the model. May be repeated.", metavar="NAME")
+        list[str] | None,
+        typer.Option(
+            help="torch, openvino or onnx; may be repeated; else all that are installed.", metavar="NAME"
+        ),
     ] = None,
     sizes: Annotated[
         str | None,
@@ -51,7 +54,7 @@ def bench(
         report = run(
             model,
             source=source,
-            runtimes=runtime or ["torch"],
+            runtimes=runtime or [],
             sizes_wh=sizes_wh,
             frames=frames,
             runs=runs,

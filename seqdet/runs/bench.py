@@ -21,9 +21,12 @@ import numpy as np
 import torch
 
 from seqdet.config import ModelConfig
-from seqdet.errors import OutputError, UsageError
-from seqdet.runs.bench_case import RUNTIMES, Case, CaseFigures, measure_case
+from seqdet.errors import OutputError, Terminated, UsageError
+from seqdet.runs.bench_case import Case, CaseFigures, measure_case
+from seqdet.runs.exported import is_exported, read_exported
+from seqdet.runs.runtimes import RUNTIMES
 from seqdet.runs.shipped import find_model
+from seqdet.runs.step_graph import installed
 from seqdet.video.reader import open_video
 from seqdet.video.writer import VideoWriter
 
@@ -85,7 +88,7 @@ def bench(
     model: str | Path = "airspace",
     *,
     source: str | None = None,
-    runtimes: Sequence[str] = ("torch",),
+    runtimes: Sequence[str] = (),
     sizes_wh: Sequence[tuple[int, int]] = (),
     frames: int = 150,
     runs: int = 5,
@@ -99,8 +102,10 @@ def bench(
     Args:
         model: shipped name, run folder or file.
         source: video to detect in; without one a clip is made up, of noise and a moving square.
-        runtimes: keys of ``bench_case.RUNTIMES``.
-        sizes_wh: inputs of the network, multiples of 32; the model's own without any.
+        runtimes: "torch", "openvino", "onnx"; without any, all that are installed, or the one that the model
+            was exported for, or PyTorch where other sizes are asked for.
+        sizes_wh: inputs of the network, multiples of 32; the model's own without any. Other sizes than that
+            are for PyTorch only.
         frames: the first so many of the source.
         runs: how often, at least 1.
         device: "auto", "cpu" or "cuda".
@@ -114,12 +119,13 @@ def bench(
         MissingDependencyError: a runtime is not installed.
         OutputError: ``out`` cannot be written.
     """
-    file = find_model(model)
+    runtimes = tuple(runtimes) or _runtimes(model, sizes_wh)
     for size_wh in sizes_wh:
         _require_size(size_wh)
     for runtime in runtimes:
-        if runtime not in RUNTIMES:
-            raise UsageError(f"--runtime {runtime}: there is {', '.join(RUNTIMES)}")
+        if runtime not in RUNTIMES or runtime == "auto":
+            names = ", ".join(name for name in RUNTIMES if name != "auto")
+            raise UsageError(f"--runtime {runtime}: use {names}")
     if out is not None:
         _prepare(out, force)
     load_before = _load_average()
@@ -132,7 +138,7 @@ def bench(
         with open_video(clip) as reader:
             size_wh = reader.info.size_wh
         cases = [
-            Case(str(file), runtime, input_wh, device, clip, folder, frames, runs)
+            Case(str(model), runtime, input_wh, device, clip, folder, frames, runs)
             for runtime in runtimes
             for input_wh in (sizes_wh or (None,))
         ]
@@ -163,6 +169,15 @@ def bench(
     return report
 
 
+def _runtimes(model: str | Path, sizes_wh: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """What is measured where nobody says it."""
+    if is_exported(Path(model)):
+        return (read_exported(Path(model)).runtime,)
+    find_model(model)  # a wrong name is said before any work
+    others = (name for name in RUNTIMES if name not in ("auto", "torch") and installed(name))
+    return ("torch", *(() if sizes_wh else others))
+
+
 def _prepare(out: Path, force: bool) -> None:
     if (out / FIGURES).exists() and not force:
         raise UsageError(f"{out / FIGURES} exists; choose another --out, or replace it with --force")
@@ -182,8 +197,15 @@ def _write(path: Path, report: BenchReport) -> None:
 
 
 def _in_a_process_of_its_own(case: Case) -> CaseFigures:
+    before = multiprocessing.active_children()
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure_case, case).result()
+        try:
+            return pool.submit(measure_case, case).result()
+        except (KeyboardInterrupt, Terminated):  # the pool would wait for the end of the case
+            for child in multiprocessing.active_children():
+                if child not in before:
+                    child.terminate()
+            raise
 
 
 def _require_size(size_wh: tuple[int, int]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from seqdet.data.transforms import preprocess
+from seqdet.errors import UsageError
 from seqdet.results.draw import Annotator
 from seqdet.runs.bench_profile import profile
 from seqdet.runs.detect import detect_one
@@ -28,8 +29,6 @@ from seqdet.types import Frame
 from seqdet.video.reader import open_video
 from seqdet.video.writer import VideoWriter
 
-# What opens a model for a runtime: (file, device) -> Model.
-RUNTIMES: dict[str, Callable[[str, str], Model]] = {"torch": load}
 _STEPS, _STEPS_TO_WARM_UP = 50, 10
 
 
@@ -38,8 +37,8 @@ class Case:
     """What is measured.
 
     Attributes:
-        model: file of the checkpoint.
-        runtime: key of ``RUNTIMES``.
+        model: shipped name, run folder, file or exported folder.
+        runtime: "torch", "openvino" or "onnx".
         input_wh: width and height of the network's input, or None for the model's own.
         device: "auto", "cpu" or "cuda".
         source: video.
@@ -139,9 +138,15 @@ def measure_case(case: Case) -> CaseFigures:
     """
     keep_freed_memory()
     started = time.perf_counter()
-    model = RUNTIMES[case.runtime](case.model, case.device)
+    model = load(case.model, case.device, case.runtime)
     load_s = time.perf_counter() - started
-    if case.input_wh is not None:
+    own_wh = tuple(model.card.config.input_size_wh)
+    if case.input_wh is not None and case.input_wh != own_wh:
+        if case.runtime != "torch":
+            raise UsageError(
+                f"--sizes: the graph for {case.runtime} has the input of its model, {own_wh[0]}x{own_wh[1]}; "
+                "measure other sizes with --runtime torch"
+            )
         model = _with_input(model, case.input_wh)
     busy_before, own_before = _busy_s(), time.process_time()
     started = time.perf_counter()

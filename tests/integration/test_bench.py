@@ -62,7 +62,7 @@ def test_every_size_is_measured_and_the_profile_adds_up(
 
 @pytest.mark.usefixtures("here")
 def test_without_a_source_a_clip_is_made_up_and_the_tables_are_for_people(model_path: Path) -> None:
-    result = run(model_path, "--frames", 8, "--runs", 1, "-q")
+    result = run(model_path, "--runtime", "torch", "--frames", 8, "--runs", 1, "-q")
     assert result.exit_code == 0, result.output
     assert "a made-up clip (8 frames of 640x512)" in result.stdout
     assert "its slowest stage alone (" in result.stdout
@@ -86,6 +86,7 @@ def test_a_case_is_measured_in_a_process_of_its_own_and_its_error_comes_back(
         (["--sizes", "100x64"], "multiples of 32"),
         (["--runtime", "abacus"], "torch"),
         (["--source", "no-such.mp4"], "no-such.mp4"),
+        (["--runtime", "auto"], "torch, openvino, onnx"),
     ],
 )
 def test_what_cannot_be_measured_is_said_before_any_work(
