@@ -115,6 +115,12 @@ def test_files_stay_short(folder: str):
     assert [f"{path}: {n} lines" for path, n in lengths.items() if n > MAX_LINES] == []
 
 
+def test_no_two_test_files_have_one_name():
+    """Pytest imports them by their bare names, and would refuse the second one and the whole run with it."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 def test_the_command_line_starts_without_the_heavy_libraries():
     heavy = [
         "torch",
