@@ -199,6 +199,10 @@ class Detections:
             motion_px=np.zeros((0, 2), np.float32),
         )
 
+    def where(self, keep: np.ndarray) -> Detections:
+        """Those for which ``keep``, (N,) bool, is True."""
+        return Detections(**{name: getattr(self, name)[keep] for name in self.__slots__})
+
     def __len__(self) -> int:
         return len(self.boxes_xyxy_px)
 

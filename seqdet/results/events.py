@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from seqdet.live_types import Event
-from seqdet.types import Detections, FrameResult
+from seqdet.types import FrameResult
 
 # A class must hold for so long before it is told: the first frames of a track change their mind.
 TRACK_LABEL_HOLDS_S = 0.5
@@ -108,10 +108,7 @@ def _heard(told: Told, label: str, score: float, time_s: float, holds_s: float) 
 def above(result: FrameResult, score: float) -> FrameResult:
     """The same result with the detections that score at least so much."""
     keep = result.detections.scores >= score
-    if keep.all():
-        return result
-    kept = {name: getattr(result.detections, name)[keep] for name in Detections.__slots__}
-    return replace(result, detections=Detections(**kept))
+    return result if keep.all() else replace(result, detections=result.detections.where(keep))
 
 
 def event_row(source: str, event: Event) -> dict[str, object]:

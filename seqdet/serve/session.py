@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from seqdet.live_types import Event, LiveFrame, LiveStatus, Zone, ZoneCount
-from seqdet.types import Detections, FrameResult, label_of
+from seqdet.types import FrameResult, label_of
 
 
 class Session(Protocol):
@@ -66,9 +66,7 @@ class Shown:
             ],
             bool,
         )
-        return replace(
-            result, detections=Detections(**{f.name: getattr(found, f.name)[keep] for f in fields(found)})
-        )
+        return replace(result, detections=found.where(keep))
 
 
 def shown_labels(result: FrameResult) -> list[str]:
