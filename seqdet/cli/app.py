@@ -16,7 +16,20 @@ import typer
 from typer.core import TyperGroup
 
 from seqdet import __version__
-from seqdet.cli import bench, check, convert, detect, doctor, evaluate, ingest, live, preview, synth, train
+from seqdet.cli import (
+    bench,
+    check,
+    convert,
+    detect,
+    doctor,
+    evaluate,
+    export,
+    ingest,
+    live,
+    preview,
+    synth,
+    train,
+)
 from seqdet.cli.common import say, say_error
 from seqdet.errors import SeqdetError, Terminated
 
@@ -103,6 +116,7 @@ def build() -> typer.Typer:
     app.command("convert")(convert.convert)
     app.command("check")(check.check)
     app.command("synth")(synth.synth)
+    app.command("export")(export.export)
     app.command("bench")(bench.bench)
     app.command("doctor")(doctor.doctor)
     return app

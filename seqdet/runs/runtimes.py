@@ -18,7 +18,7 @@ from seqdet.runs.step_network import onnx_network, openvino_network
 
 RUNTIMES = ("auto", "torch", "openvino", "onnx")
 # Making a graph takes some ten seconds of a core, and then saves about as many milliseconds a frame
-# (docs/decisions/009): for fewer frames it is not made, only used where it is in the cache.
+# (docs/decisions/011): for fewer frames it is not made, only used where it is in the cache.
 PAYS_FROM_FRAMES = 1500
 _HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 

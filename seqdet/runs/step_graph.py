@@ -105,7 +105,7 @@ def halves(graph: Any, step: StepModel) -> tuple[Any, Any]:
     results = {port.any_name: port.get_node() for port in graph.outputs}
     of_frames = {"frame", "frame_means", "frames_seen"}
     first = {name: node for name, node in results.items() if name.removeprefix(NEXT) in of_frames}
-    above = _nodes_above([ports[name].get_node() for name in step.pyramid_names])
+    above = nodes_above([ports[name].get_node() for name in step.pyramid_names])
     between, ends = [], []
     for name in step.pyramid_names:
         port = ports[name]
@@ -119,6 +119,7 @@ def halves(graph: Any, step: StepModel) -> tuple[Any, Any]:
         channels_first = ops.transpose(start, np.array([0, 3, 1, 2]))
         for consumer in consumers:
             consumer.replace_source_output(channels_first.output(0))
+        _carry_over_quantiser(port, channels_first, above, ops)
         end = ops.result(ops.transpose(port, np.array([0, 2, 3, 1])))
         for tensor in (start.output(0).get_tensor(), end.output(0).get_tensor()):
             tensor.set_names({name})
@@ -135,7 +136,23 @@ def halves(graph: Any, step: StepModel) -> tuple[Any, Any]:
     return embed, remember
 
 
-def _nodes_above(nodes: list[Any]) -> set[str]:
+def _carry_over_quantiser(port: Any, start: Any, above: set[str], ops: Any) -> None:
+    """Where int8 rounds a map once for both halves, the second half gets a rounding of its own."""
+    for shared in [one.get_node() for one in port.get_target_inputs()]:
+        if shared.get_type_name() != "FakeQuantize":
+            continue
+        later = [
+            one
+            for one in shared.output(0).get_target_inputs()
+            if one.get_node().get_friendly_name() not in above
+        ]
+        if later:
+            own = ops.fake_quantize(start, *shared.input_values()[1:], shared.get_attributes()["levels"])
+            for consumer in later:
+                consumer.replace_source_output(own.output(0))
+
+
+def nodes_above(nodes: list[Any]) -> set[str]:
     """Names of these nodes and of all that they are computed from."""
     found: set[str] = set()
     waiting = list(nodes)
