@@ -19,6 +19,8 @@ from seqdet.data.formats import (
     youtube_vis,
 )
 from seqdet.data.formats.protocol import LabelFormat
+from seqdet.data.formats.source_files import walk
+from seqdet.data.formats.unfinished import refuse_unfinished
 from seqdet.errors import InputError, UsageError
 
 FORMATS: dict[str, LabelFormat] = {
@@ -62,6 +64,8 @@ def choose_format(source: Path, name: str = "auto") -> LabelFormat:
             + " or ".join(f"--format {each}" for each in found)
         )
     if not found:
+        if source.is_dir():
+            refuse_unfinished(walk(source, 10_000))
         looks = "".join(f"\n  {each}: {FORMATS[each].LOOKS}" for each in FORMATS)
         raise InputError(f"{source}: no label format that seqdet reads is recognised here. It knows:{looks}")
     return FORMATS[found[0]]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqdet.data.formats.protocol import VIDEO_SUFFIXES, Problems, RawDataset, RawSequence
+from seqdet.data.formats.source_files import SPLIT_WORDS
 from seqdet.data.formats.stills import STILLS, VIDEOS, frame_groups
 from seqdet.errors import InputError
 from seqdet.video.folder import is_image_name, list_images, natural_key
@@ -27,10 +28,6 @@ LOOKS = (
 OTHER = "file or folder that is no video, image or folder of images: left out"
 EMPTY = "class folder without a video or image: left out"
 NO_BOXES = "the source has no boxes: only the class of each sequence is known"
-_SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
-    "testing": "test",
-}  # fmt: skip
 # Folders of other formats, whose label files may be missing. They are no classes.
 _NEVER_CLASSES = re.compile(
     r"images?|img\d*|jpegimages|frames?|videos?|clips|labels?|label_\d+|image_\d+|annotations?|masks?|gt|det"
@@ -90,11 +87,11 @@ def _entries(folder: Path) -> list[Path]:
 def _class_folders(source: Path) -> list[_ClassFolder]:
     """The class folders; those in folders of splits where two folders, or the only one, have such names."""
     top = [path for path in _entries(source) if path.is_dir()]
-    splits = [path for path in top if path.name.lower() in _SPLITS]
+    splits = [path for path in top if path.name.lower() in SPLIT_WORDS]
     if not splits or (len(splits) == 1 < len(top)):  # one of several: "train" is a vehicle then
         return [_ClassFolder(path, path.name.strip(), None) for path in top]
     return [
-        _ClassFolder(path, path.name.strip(), _SPLITS[split.name.lower()])
+        _ClassFolder(path, path.name.strip(), SPLIT_WORDS[split.name.lower()])
         for split in splits
         for path in _entries(split)
         if path.is_dir()

@@ -42,6 +42,7 @@ from seqdet.data.formats.coco_parts import (
 from seqdet.data.formats.masks import box_around
 from seqdet.data.formats.protocol import EXAMPLES, Problems, RawDataset, RawSequence
 from seqdet.data.formats.stills import STILLS, VIDEOS, FrameGroup, frame_groups
+from seqdet.data.formats.unfinished import refuse_unfinished
 from seqdet.errors import InputError
 
 NAME = "coco"
@@ -93,6 +94,8 @@ def read(source: Path, problems: Problems) -> RawDataset:
         InputError: there is no file with boxes, one is not JSON or lacks a list, or their classes differ.
     """
     notes: list[str] = []
+    if source.is_dir():
+        refuse_unfinished(label_files(source))
     files = _choose_files(source, notes)
     root = root_of(source)
     parts = [_read_file(path, root, problems) for path in files]

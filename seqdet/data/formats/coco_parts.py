@@ -17,6 +17,7 @@ import numpy as np
 from seqdet.boxes import xyxy_from_ltwh
 from seqdet.data.checks import is_inside
 from seqdet.data.formats.protocol import VIDEO_SUFFIXES, path_under, read_text
+from seqdet.data.formats.source_files import SPLIT_WORDS
 from seqdet.errors import InputError
 
 TRACK_KEYS = ("track_id", "instance_id")
@@ -24,7 +25,6 @@ IGNORED = "annotation marked iscrowd or ignore: left out"
 FROM_MASK = "annotation without a box: the box around its segmentation is taken"
 TWICE = "image listed twice: taken as one"
 LARGEST_ID = 2**53
-SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _LABEL_FOLDERS = ("annotations", "labels")
 _TRIED = 20  # images that are looked for in a folder before it is believed to hold them
 

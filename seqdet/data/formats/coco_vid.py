@@ -23,6 +23,7 @@ from seqdet.data.formats.coco_parts import (
     TRACK_KEYS,
     box_fault,
     keys_in,
+    label_files,
     read_categories,
     read_document,
     refuse_other_classes,
@@ -31,6 +32,7 @@ from seqdet.data.formats.coco_parts import (
     track_fault,
 )
 from seqdet.data.formats.protocol import VIDEO_SUFFIXES, Problems, RawDataset, RawSequence, path_under
+from seqdet.data.formats.unfinished import refuse_unfinished
 from seqdet.errors import InputError
 from seqdet.video.folder import natural_key
 from seqdet.video.probe import count_packets
@@ -85,6 +87,8 @@ def read(source: Path, problems: Problems) -> RawDataset:
     Raises:
         InputError: a file that is not JSON or has not the four lists, or files with different classes.
     """
+    if source.is_dir():
+        refuse_unfinished(label_files(source))
     files = _files(source) or ([source] if source.is_file() else [])
     if not files:
         raise InputError(

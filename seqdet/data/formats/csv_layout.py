@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqdet.data.checks import is_inside
-from seqdet.data.dataset import SPLITS
 from seqdet.data.formats.protocol import VIDEO_SUFFIXES, path_under
+from seqdet.data.formats.source_files import SPLIT_WORDS
 from seqdet.errors import InputError
 from seqdet.video.folder import is_image_name
 
 SUFFIXES = (".csv", ".tsv")
 FROM_ONE = "frame_from_1"
-SPLIT_FOLDERS = {name: name for name in SPLITS} | {"valid": "val", "validation": "val"}
 # The first that a file has is taken. Case, blanks, "-" for "_" and "_px" at the end make no difference.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "video": ("video", "video_name", "clip", "source", "sequence", "file", "filename", "file_name"),
@@ -154,7 +153,7 @@ def label_files(source: Path) -> list[Path]:
 def table_files(folder: Path) -> list[Path]:
     """All files called .csv or .tsv in the places where labels may be."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    names = {"labels", "annotations", *SPLIT_FOLDERS}
+    names = {"labels", "annotations", *SPLIT_WORDS}
     return [
         path
         for place in [folder, *(path for path in inner if path.name.lower() in names)]

@@ -22,7 +22,6 @@ import numpy as np
 from seqdet.boxes import xyxy_from_ltwh
 from seqdet.data.formats.columns import ROWS_AT_ONCE, NumberColumn, read_numbers
 from seqdet.data.formats.csv_layout import (
-    SPLIT_FOLDERS,
     Header,
     Media,
     label_files,
@@ -31,6 +30,7 @@ from seqdet.data.formats.csv_layout import (
     table_files,
 )
 from seqdet.data.formats.protocol import EXAMPLES, Problems, RawDataset, RawSequence
+from seqdet.data.formats.source_files import SPLIT_WORDS
 from seqdet.data.formats.stills import STILLS, VIDEOS, frame_groups
 from seqdet.errors import InputError
 from seqdet.video.folder import list_images
@@ -295,10 +295,10 @@ def _sequence(
 
 def _split(table: _Table, source: Path) -> str | None:
     """The split that the folder of a file names, or, where it is of many videos, its own name."""
-    if table.path.parent != source and (split := SPLIT_FOLDERS.get(table.path.parent.name.lower())):
+    if table.path.parent != source and (split := SPLIT_WORDS.get(table.path.parent.name.lower())):
         return split
     words = re.split(r"[^a-z]+", table.path.stem.lower()) if table.header.source is not None else []
-    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), None)
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
 def _names(sequences: list[RawSequence], root: Path) -> list[str]:

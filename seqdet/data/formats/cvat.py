@@ -21,6 +21,7 @@ from seqdet.data.formats.cvat_tracks import Entries, at_frames, draw_entries
 from seqdet.data.formats.cvat_xml import CvatFile, parse
 from seqdet.data.formats.markup import root_tag
 from seqdet.data.formats.protocol import Problems, RawDataset, RawSequence
+from seqdet.data.formats.unfinished import refuse_unfinished
 from seqdet.errors import InputError
 
 NAME = "cvat"
@@ -44,6 +45,9 @@ def read(source: Path, problems: Problems) -> RawDataset:
     Raises:
         InputError: a file that is not XML of CVAT, or files with different classes.
     """
+    if source.is_dir():
+        for folder in (source, *_inner(source)):
+            refuse_unfinished(sorted(folder.glob("*.xml")))
     files = _files(source) or ([source] if source.is_file() else [])
     if not files:
         raise InputError(f"{source}: there is no XML file with <annotations> of CVAT in it or in its folders")
@@ -68,8 +72,7 @@ def _files(source: Path) -> list[Path]:
         return [source] if _looks_right(source) else []
     if not source.is_dir():
         return []
-    inner = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
-    for folders in ([source, source / "annotations"], inner):
+    for folders in ([source, source / "annotations"], _inner(source)):
         found = [
             path
             for folder in folders
@@ -80,6 +83,10 @@ def _files(source: Path) -> list[Path]:
         if found:
             return found
     return []
+
+
+def _inner(source: Path) -> list[Path]:
+    return sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _looks_right(path: Path) -> bool:

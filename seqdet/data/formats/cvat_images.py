@@ -15,10 +15,11 @@ import numpy as np
 
 from seqdet.data.checks import is_inside
 from seqdet.data.formats import stills
-from seqdet.data.formats.cvat_media import SPLIT_NAMES, Place, file_name
+from seqdet.data.formats.cvat_media import Place, file_name
 from seqdet.data.formats.cvat_tracks import Entries, at_frames, draw_entries, upright
 from seqdet.data.formats.cvat_xml import CvatFile, Image
 from seqdet.data.formats.protocol import Problems, RawSequence, path_under
+from seqdet.data.formats.source_files import SPLIT_WORDS
 from seqdet.video.folder import IMAGE_SUFFIXES, is_image_name
 
 IN_BOTH = "box of an image that a track has too: kept once"
@@ -238,7 +239,7 @@ def number_of(content: CvatFile, index: int) -> int:
 
 def split_of(subset: str, notes: list[str]) -> str | None:
     """The split that a subset's name means, or None."""
-    split = SPLIT_NAMES.get(subset.lower())
+    split = SPLIT_WORDS.get(subset.lower())
     sentence = f"the subset {subset!r} is none of train, val and test: taken as no split"
     if split is None and subset.lower() not in ("", "default") and sentence not in notes:
         notes.append(sentence)

@@ -17,10 +17,6 @@ from seqdet.errors import InputError
 from seqdet.video.folder import is_image_name, natural_key
 from seqdet.video.probe import count_packets
 
-SPLIT_NAMES = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 IN_ORDER = "images of other names than frame_000000 are taken in the order of their names"
 _LARGEST = 2**53
 

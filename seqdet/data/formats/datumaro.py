@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from seqdet.boxes import xyxy_from_ltwh
-from seqdet.data.formats.coco_parts import SPLIT_WORDS
+from seqdet.data.formats.coco_parts import label_files
 from seqdet.data.formats.datumaro_media import MediaFinder, sequence_name
 from seqdet.data.formats.datumaro_shapes import COLUMNS, Row, parse, read_rows
 from seqdet.data.formats.protocol import VIDEO_SUFFIXES, Problems, RawDataset, RawSequence
+from seqdet.data.formats.source_files import SPLIT_WORDS
 from seqdet.data.formats.stills import STILLS, VIDEOS, frame_groups
+from seqdet.data.formats.unfinished import refuse_unfinished
 from seqdet.errors import InputError
 from seqdet.video.probe import count_packets
 
@@ -88,6 +90,8 @@ def read(source: Path, problems: Problems) -> RawDataset:
     Raises:
         InputError: a file that is not JSON or has no classes or items, or files with different classes.
     """
+    if source.is_dir():
+        refuse_unfinished(label_files(source))
     files = _files(source) or ([source] if source.is_file() else [])
     if not files:
         raise InputError(f"{source}: there is no .json file of Datumaro in it or in its annotations folder")

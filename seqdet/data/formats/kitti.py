@@ -26,7 +26,7 @@ from seqdet.data.formats.protocol import (
     RawSequence,
     read_text,
 )
-from seqdet.data.formats.source_files import place_form
+from seqdet.data.formats.source_files import SPLIT_WORDS, place_form
 from seqdet.data.formats.stills import STILLS, VIDEOS, FrameGroup, frame_groups
 from seqdet.errors import InputError
 from seqdet.video.folder import is_image_name, list_images
@@ -41,10 +41,6 @@ NO_LABELS = "video or image without a label file: left out (an empty label file 
 SHUFFLED = "images of KITTI's object benchmark, which follow no other: each is a sequence of one frame"
 GAPS = "frame numbers of images have gaps; frames are numbered anew, in their order"
 _IMAGES = {TRACKING: "image_02", DETECTION: "image_2"}
-_SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
-    "testing": "test",
-}  # fmt: skip
 # What the object benchmark has beside its images. Their numbers follow each other, their views do not.
 _BENCHMARK = ("calib", "velodyne", "planes", "prev_2")
 _TRACKING_COLUMNS = (
@@ -116,7 +112,7 @@ def _parts(source: Path) -> list[_Part]:
     folders = [folder for folder in sorted(source.iterdir()) if has_labels(folder)]
     if len(folders) == 1:  # "training" alone is no split: test has no labels in the original
         return [_Part(folders[0], None, "")]
-    splits = [_SPLITS.get(folder.name.lower()) for folder in folders]
+    splits = [SPLIT_WORDS.get(folder.name.lower()) for folder in folders]
     return [
         _Part(folder, split if all(splits) else None, f"{folder.name}_")
         for folder, split in zip(folders, splits, strict=True)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from seqdet.data.dataset import SPLITS
+from seqdet.data.formats.coco_parts import label_files
 from seqdet.data.formats.label_studio_media import MediaFinder, sequence_name
 from seqdet.data.formats.label_studio_tasks import POLYGONS, Region, Task, read_results, read_tasks
 from seqdet.data.formats.label_studio_tracks import (
@@ -32,6 +33,7 @@ from seqdet.data.formats.label_studio_tracks import (
 )
 from seqdet.data.formats.protocol import EXAMPLES, Problems, RawDataset, RawSequence
 from seqdet.data.formats.stills import STILLS, VIDEOS, FrameGroup, frame_groups
+from seqdet.data.formats.unfinished import refuse_unfinished
 from seqdet.errors import InputError
 from seqdet.video.probe import count_packets
 from seqdet.video.reader import read_info
@@ -59,6 +61,8 @@ def read(source: Path, problems: Problems) -> RawDataset:
     Raises:
         InputError: a file that is not JSON or no list of tasks, or that labels nothing.
     """
+    if source.is_dir():
+        refuse_unfinished(label_files(source))
     files = _files(source) or ([source] if source.is_file() else [])
     if not files:
         raise InputError(f"{source}: there is no .json export of Label Studio in it")

@@ -19,7 +19,11 @@ LABEL_FOLDERS = frozenset({"labels", "annotations", "label", "xml", "xmls"})
 IMAGE_FOLDERS = frozenset(
     {"images", "jpegimages", "data", "videos", "frames", "img", "imgs", "image", "video", "img1"}
 )
-SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# What files and folders of splits are called, in any of the formats.
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
 MOST_FILES = 5_000_000
 
 

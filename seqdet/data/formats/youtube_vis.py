@@ -33,6 +33,7 @@ from seqdet.data.formats.coco_parts import (
 )
 from seqdet.data.formats.masks import box_around
 from seqdet.data.formats.protocol import Problems, RawDataset, RawSequence
+from seqdet.data.formats.unfinished import refuse_unfinished
 from seqdet.errors import InputError
 
 NAME = "youtube-vis"
@@ -64,6 +65,8 @@ def read(source: Path, problems: Problems) -> RawDataset:
     Raises:
         InputError: there is no such file, one is not JSON or lacks a list, or their classes differ.
     """
+    if source.is_dir():
+        refuse_unfinished(label_files(source))
     files = _files(source) or ([source] if source.is_file() else [])
     if not files:
         raise InputError(

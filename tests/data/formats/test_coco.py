@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from seqdet.data.dataset import SPLITS, load_dataset
 from seqdet.data.formats import choose_format, coco
-from seqdet.data.formats.coco_parts import FROM_MASK, IGNORED, SPLIT_WORDS, TWICE, split_of
+from seqdet.data.formats.coco_parts import FROM_MASK, IGNORED, TWICE, split_of
 from seqdet.data.formats.protocol import Problems, RawDataset
+from seqdet.data.formats.source_files import SPLIT_WORDS
 from seqdet.data.formats.stills import STILLS, VIDEOS
 from seqdet.errors import InputError, UsageError
 from seqdet.runs.ingest import ingest
