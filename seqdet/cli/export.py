@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -50,6 +51,7 @@ def export(
     """
     if int8 and bf16:
         raise UsageError("--int8 and --bf16: choose one")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in detect
     from seqdet.runs.export import export as run
 
     with Progress("frames", quiet=quiet) as progress:

@@ -6,9 +6,11 @@ whole past, and as fake-quantised arithmetic they were also slower (docs/decisio
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -67,10 +69,11 @@ def quantised(
         for node in nodes
         if node.get_type_name() in _QUANTISED and group_of.get(node.get_friendly_name()) not in groups
     ]
-    nncf = module("nncf")
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    # nncf draws its progress on stdout, which is for results.
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
+        nncf = module("nncf")
+        logging.getLogger("nncf").setLevel(logging.ERROR)
         return nncf.quantize(
             graph,
             nncf.Dataset(inputs),
