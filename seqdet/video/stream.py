@@ -1,7 +1,7 @@
 """A network stream, picture by picture: RTSP, HTTP (motion JPEG, MPEG-TS), UDP; PyAV reads it.
 
 OpenCV reads streams by the same FFmpeg, but keeps to itself why one does not open, and stretches pictures
-whose size changes to the size of the first (docs/decisions/011-live-streams.md).
+whose size changes to the size of the first (docs/decisions/012-live-streams.md).
 """
 
 from __future__ import annotations
