@@ -21,6 +21,7 @@ from seqdet.data.formats import (
 from seqdet.data.formats.protocol import LabelFormat
 from seqdet.data.formats.source_files import walk
 from seqdet.data.formats.unfinished import refuse_unfinished
+from seqdet.data.formats.unread import name_of_unread
 from seqdet.errors import InputError, UsageError
 
 FORMATS: dict[str, LabelFormat] = {
@@ -67,5 +68,8 @@ def choose_format(source: Path, name: str = "auto") -> LabelFormat:
         if source.is_dir():
             refuse_unfinished(walk(source, 10_000))
         looks = "".join(f"\n  {each}: {FORMATS[each].LOOKS}" for each in FORMATS)
-        raise InputError(f"{source}: no label format that seqdet reads is recognised here. It knows:{looks}")
+        said = "no label format that seqdet reads is recognised here"
+        if unread := name_of_unread(source):
+            said = f"it looks like {unread}; seqdet does not read it"
+        raise InputError(f"{source}: {said}. It knows:{looks}")
     return FORMATS[found[0]]

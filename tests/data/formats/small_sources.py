@@ -39,7 +39,7 @@ def ltwh(track: int, frame: int) -> tuple[float, float, float, float]:
     """A box of its own for each track and frame, inside of the picture."""
     return (
         LEFT + track % 1000 / 50,
-        5.25 + track // 1000 / 10 + frame % 100 / 100,
+        5.25 + track // 1000 / 50 + frame % 100 / 100,
         20.0 + frame // 100 / 100,
         15.0,
     )
