@@ -8,21 +8,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from seqdet.config import Config
+from seqdet.config import AnyConfig, ClassifierConfig, Config
 from seqdet.errors import UsageError
 
 _MAX_BYTES = 64 * 1024  # a full configuration has 4 KiB; the parser takes about a second for this much
 _MAX_DEPTH = 16  # the parser recurses
 _Path = tuple[str | int, ...]
+_KINDS = ("detector", "sequence_classifier")
+_AnyConfig = TypeVar("_AnyConfig", Config, ClassifierConfig)
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read one configuration, strictly.
+    """Read the configuration of a detector, strictly.
 
     Args:
         path: a YAML file, or None for the defaults.
@@ -36,10 +38,25 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
         UsageError: the file is missing, too large, nested too deep, holds an alias, a key twice, an unknown
             key or a value that is not allowed. Every mistake is named with file, line and field.
     """
-    return with_overrides(Config() if path is None else _read_file(path), overrides)
+    if path is None:
+        return with_overrides(Config(), overrides)
+    config = load_any_config(path, overrides)
+    if not isinstance(config, Config):
+        raise UsageError(
+            f"{path}: this configures a {config.kind}; here the configuration of a detector is needed"
+        )
+    return config
 
 
-def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+def load_any_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
+    """Read a configuration of the kind that its file says; as `load_config`."""
+    config = _read_file(path)
+    if isinstance(config, ClassifierConfig):
+        return with_overrides(config, overrides)
+    return with_overrides(config, overrides)
+
+
+def with_overrides(config: _AnyConfig, overrides: Sequence[str]) -> _AnyConfig:
     """The same configuration with single fields changed; as in `load_config`."""
     if not overrides:
         return config
@@ -50,10 +67,10 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
         around = (text for path, text in origins.items() if location[: len(path)] == path[: len(location)])
         return next(around, "--set")
 
-    return _validated(tree, origin)
+    return _validated(type(config), tree, origin)
 
 
-def _read_file(path: Path) -> Config:
+def _read_file(path: Path) -> AnyConfig:
     if not path.is_file():
         raise UsageError(f"{path}: no such configuration file; configs/ holds complete ones to start from")
     try:
@@ -67,15 +84,21 @@ def _read_file(path: Path) -> Config:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text (byte {error.start}); is it a YAML file?") from error
     if not isinstance(tree, dict):
-        raise UsageError(
-            f"{path}:1: a configuration is a mapping with the sections {', '.join(Config.model_fields)}"
-        )
+        sections = ", ".join(name for name in Config.model_fields if name != "kind")
+        raise UsageError(f"{path}:1: a configuration is a mapping with the sections {sections}")
 
     def origin(location: _Path) -> str:
         known = (lines[location[:end]] for end in range(len(location), 0, -1) if location[:end] in lines)
         return f"{path}:{next(known, 1)}"
 
-    return _validated(tree, origin)
+    kind = tree.get("kind", "detector")
+    if kind not in _KINDS:
+        near = difflib.get_close_matches(str(kind), _KINDS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(_KINDS)}"
+        raise UsageError(f"{origin(('kind',))}: kind: got {_brief(kind)}; {hint}")
+    return (
+        _validated(Config, tree, origin) if kind == "detector" else _validated(ClassifierConfig, tree, origin)
+    )
 
 
 class _Refused(Exception):
@@ -166,16 +189,16 @@ def _override(tree: dict, text: str) -> _Path:
     return path
 
 
-def _validated(tree: dict, origin: Callable[[_Path], str]) -> Config:
+def _validated(kind: type[_AnyConfig], tree: dict, origin: Callable[[_Path], str]) -> _AnyConfig:
     try:
-        return Config.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         messages = []
         for problem in error.errors(include_url=False):
             location: _Path = tuple(part for part in problem["loc"] if part != "[key]")
             field = ".".join(map(str, location))
             if problem["type"] == "extra_forbidden":
-                text = f"unknown key; {_suggest(location)}"
+                text = f"unknown key; {_suggest(kind, location)}"
             elif problem["type"] == "missing":
                 text = "is missing"
             elif problem["type"] == "model_type":
@@ -193,15 +216,15 @@ def _brief(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _suggest(location: _Path) -> str:
+def _suggest(kind: type[BaseModel], location: _Path) -> str:
     """The known key nearest to an unknown one, looked for in its section first, then everywhere."""
-    name, section = str(location[-1]), _section_at(location[:-1])
+    name, section = str(location[-1]), _section_at(kind, location[:-1])
     here = list(section.model_fields)
     if near := difflib.get_close_matches(name, here, 1):
         return f"did you mean {near[0]!r}?"
     everywhere = {
         key: f"{part}.{key}"
-        for part, field in Config.model_fields.items()
+        for part, field in kind.model_fields.items()
         for key in getattr(field.annotation, "model_fields", {})
     }
     if near := difflib.get_close_matches(name, everywhere, 1):
@@ -209,8 +232,8 @@ def _suggest(location: _Path) -> str:
     return f"allowed here: {', '.join(here)}"
 
 
-def _section_at(path: _Path) -> type[BaseModel]:
-    section: type[BaseModel] = Config
+def _section_at(kind: type[BaseModel], path: _Path) -> type[BaseModel]:
+    section = kind
     for key in path:
         if isinstance(key, str):
             annotation = section.model_fields[key].annotation

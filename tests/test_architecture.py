@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from seqdet.config_file import load_config
+from seqdet.config_file import load_any_config
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
@@ -141,4 +141,4 @@ def test_the_command_line_starts_without_the_heavy_libraries():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_configuration_loads(path: Path):
-    load_config(path)
+    load_any_config(path)

@@ -68,7 +68,8 @@ def evaluate(
     else:
         show(as_text(figures))
     if out is not None:
-        say(f"report: {out / 'report.html'}", quiet=quiet)
+        page = out / "report.html"  # a sequence classifier has none
+        say(f"report: {page if page.is_file() else out}", quiet=quiet)
 
 
 def _attribute(text: str) -> tuple[str, str]:

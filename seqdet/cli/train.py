@@ -40,7 +40,7 @@ def train(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector on annotated video.
+    """Train a detector on annotated video, or a sequence classifier on labelled clips (see --config).
 
     It may be killed at any time: --resume continues it.
     """
@@ -64,8 +64,7 @@ def train(
     if json:
         show_json(report)
     else:
-        figures = {"steps": report.steps, "minutes": report.minutes, "map50 on validation": report.map50}
-        show(table(["run", str(report.run)], list(figures.items())))
+        show(table(["run", str(report.run)], list(report.headline.items())))
     rendered = report.run.with_name(report.run.name + "-data") / "videos"
     video = "VIDEO" if data is not None else next(map(str, sorted(rendered.glob("*.mp4"))), "VIDEO")
     say(f"next: seqdet detect {video} --model {report.run} --out annotated.mp4", quiet=quiet)
@@ -75,12 +74,12 @@ def _settings(
     data: Path | None, config: Path | None, override: list[str], resume: Path | None, start: str | None
 ) -> Any:
     """The configuration that was asked for; None leaves the choice to the run."""
-    from seqdet.config_file import load_config, with_overrides
+    from seqdet.config_file import load_any_config, load_config, with_overrides
 
     if config is None and resume is not None and override:
         config = resume / "config.yaml"
     if config is not None:
-        return load_config(config, override)
+        return load_any_config(config, override)
     if not override:
         return None
     if data is None:

@@ -78,17 +78,25 @@ class ClipGeometry:
         cls, rng: np.random.Generator, source_wh: tuple[int, int], input_wh: tuple[int, int]
     ) -> ClipGeometry:
         """A random flip, scale (.6 to 1.6), rotation (to 10 degrees) and shift (to .2 of a side)."""
-        base = np.vstack([cls.fit(source_wh, input_wh).matrix, [0, 0, 1]])
         width, height = input_wh
         scale = np.exp(rng.uniform(np.log(0.6), np.log(1.6)))
         angle = np.radians(rng.uniform(-10, 10)) if rng.random() < 0.4 else 0.0
-        flip = -1.0 if rng.random() < 0.5 else 1.0
+        flip = rng.random() < 0.5
         shift = rng.uniform(-0.2, 0.2, 2) * (width, height)
-        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-        about_centre = np.array([[1, 0, width / 2 + shift[0]], [0, 1, height / 2 + shift[1]], [0, 0, 1]])
-        turn = np.array([[flip * cos, -sin, 0], [flip * sin, cos, 0], [0, 0, 1]])
+        return cls.fit(source_wh, input_wh).moved(scale, float(angle), flip, shift)
+
+    def moved(self, scale: float, angle_rad: float, flip: bool, shift_px: np.ndarray) -> ClipGeometry:
+        """Then scaled, turned and mirrored about the centre of the input, and shifted by (x, y) pixels."""
+        base = np.vstack([self.matrix, [0, 0, 1]])
+        width, height = self.input_wh
+        mirror = -1.0 if flip else 1.0
+        cos, sin = scale * np.cos(angle_rad), scale * np.sin(angle_rad)
+        about_centre = np.array(
+            [[1, 0, width / 2 + shift_px[0]], [0, 1, height / 2 + shift_px[1]], [0, 0, 1]]
+        )
+        turn = np.array([[mirror * cos, -sin, 0], [mirror * sin, cos, 0], [0, 0, 1]])
         to_centre = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
-        return cls((about_centre @ turn @ to_centre @ base)[:2], input_wh)
+        return ClipGeometry((about_centre @ turn @ to_centre @ base)[:2], self.input_wh)
 
     def warp(self, rgb: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """(H, W, 3) uint8 source picture -> (input height, input width, 3) uint8, a new array or ``out``."""

@@ -24,6 +24,7 @@ from seqdet.errors import InputError, OutputError
 from seqdet.model.detector import PIXEL_MEAN, PIXEL_STD, Detector, build_detector
 
 FORMAT = "seqdet-model"
+CLASSIFIER_FORMAT = "seqdet-sequence-classifier"
 VERSION = 1
 MAX_HEADER_BYTES = 4 << 20
 _KEY = "seqdet"
@@ -67,7 +68,7 @@ def save_model(path: Path, model: Detector, card: ModelCard, dtype: torch.dtype 
         "version": VERSION,
         "config": card.config.model_copy(update={"encoder_weights": None}).model_dump(),
     }
-    tensors = {key: _narrowed(value.detach().cpu(), dtype) for key, value in model.state_dict().items()}
+    tensors = {key: narrowed(value.detach().cpu(), dtype) for key, value in model.state_dict().items()}
     write_tensors(path, tensors, document)
 
 
@@ -78,27 +79,58 @@ def load_model(path: Path) -> tuple[Detector, ModelCard]:
         InputError: missing, cut, a pickle, of another version, or not a model of seqdet.
     """
     tensors, document = read_tensors(path)
+    if document.get("format") == CLASSIFIER_FORMAT:
+        raise InputError(
+            f"{path}: a sequence classifier, which finds no boxes; a detector is needed here. "
+            "seqdet detect and seqdet eval take both"
+        )
     if document.get("format") != FORMAT:
         raise InputError(
             f"{path}: a .safetensors file, but not a seqdet model (its header has no {FORMAT!r} entry)"
         )
+    checked_version(path, document)
+    try:
+        # Loading a model reads this one file: a description may not point to another, nor to a download.
+        config = ModelConfig(**{**document["config"], "encoder_weights": None})
+    except (KeyError, TypeError, ValidationError) as error:
+        raise InputError(
+            f"{path}: the model's description is damaged: {str(error).splitlines()[0]}"
+        ) from error
+    classes = checked_classes(path, document)
+    model = build_detector(config, len(classes))
+    model.load_state_dict(fitted(path, tensors, model.state_dict()))
+    card = ModelCard(config, classes, document.get("training", {}), document.get("metrics", {}))
+    return model.eval().to(memory_format=torch.channels_last), card
+
+
+def checked_version(path: Path, document: dict[str, Any]) -> None:
+    """Raise InputError for a model that another version of the format describes."""
     if document.get("version") != VERSION:
         raise InputError(
             f"{path}: a model of format version {document.get('version')}; "
             f"this seqdet reads version {VERSION}. Install the seqdet that wrote it, or train again"
         )
-    try:
-        # Loading a model reads this one file: a description may not point to another, nor to a download.
-        config = ModelConfig(**{**document["config"], "encoder_weights": None})
-        classes = tuple(str(name) for name in document["classes"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise InputError(
-            f"{path}: the model's description is damaged: {str(error).splitlines()[0]}"
-        ) from error
-    if not 1 <= len(classes) <= 10_000:
-        raise InputError(f"{path}: the model's description is damaged: {len(classes)} classes")
-    model = build_detector(config, len(classes))
-    wanted = model.state_dict()
+
+
+def checked_classes(path: Path, document: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the classes in a description.
+
+    Raises:
+        InputError: there are none, or too many.
+    """
+    names = document.get("classes")
+    if not isinstance(names, list) or not 1 <= len(names) <= 10_000:
+        found = f"{len(names)} classes" if isinstance(names, list) else "no list of classes"
+        raise InputError(f"{path}: the model's description is damaged: {found}")
+    return tuple(str(name) for name in names)
+
+
+def fitted(path: Path, tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file for a model whose state is ``wanted``, in its precision.
+
+    Raises:
+        InputError: one is missing, has another shape, or holds numbers that are not finite.
+    """
     for key, value in wanted.items():
         if key not in tensors:
             raise InputError(f"{path}: the weights do not fit their description: {key} is missing")
@@ -109,12 +141,10 @@ def load_model(path: Path) -> tuple[Detector, ModelCard]:
             )
         if value.is_floating_point() and not torch.isfinite(tensors[key].float()).all():
             raise InputError(f"{path}: {key} holds numbers that are not finite")
-    model.load_state_dict({key: tensors[key].to(value.dtype) for key, value in wanted.items()})
-    card = ModelCard(config, classes, document.get("training", {}), document.get("metrics", {}))
-    return model.eval().to(memory_format=torch.channels_last), card
+    return {key: tensors[key].to(value.dtype) for key, value in wanted.items()}
 
 
-def _narrowed(value: Tensor, dtype: torch.dtype) -> Tensor:
+def narrowed(value: Tensor, dtype: torch.dtype) -> Tensor:
     """In ``dtype``, unless it is a whole number or does not fit: half precision ends at 65504."""
     if not value.is_floating_point():
         return value
@@ -155,6 +185,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: missing, cut, damaged, or another kind of file.
     """
+    return _read(path, whole=True)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the JSON document alone; as ``read_tensors``."""
+    return _read(path, whole=False)[1]
+
+
+def _read(path: Path, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     with path.open("rb") as file:
@@ -169,7 +208,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in (file.keys() if whole else ())}
         document = json.loads(metadata.get(_KEY, "{}"))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(

@@ -163,6 +163,27 @@ def build_encoder(name: str, weights: str | None = None, extra_inputs: int = 0) 
     return Encoder(_blocks(network), 3 + extra_inputs)
 
 
+def torchvision_weights(name: str, encoder: Encoder) -> dict[str, Tensor]:
+    """The weights of an encoder under torchvision's names, as ``build_encoder`` reads them from a file.
+
+    Input channels beside red, green and blue are left out.
+
+    Args:
+        name: of the network that the encoder was built from.
+        encoder: trained or not.
+    """
+    network = _NETWORKS[name]()
+    bare = Encoder(_blocks(network))
+    wanted = bare.state_dict()
+    bare.load_state_dict(
+        {
+            key: value[:, : wanted[key].shape[1]] if value.ndim == 4 else value
+            for key, value in encoder.state_dict().items()
+        }
+    )
+    return {key: value.contiguous() for key, value in network.state_dict().items()}
+
+
 def _widen(network: nn.Module, extra: int) -> None:
     """Give the first convolution ``extra`` more input channels, with weights of zero."""
     name, first = next((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))

@@ -9,6 +9,9 @@
 Gates are stored in the order i, f, g, o of ``torch.nn.LSTM`` (g is the tanh term), peepholes in the order
 i, f, o.
 
+The source article's own network has relu in the place of both tanh; the vector cell can have it so
+(``activation``), and is clipped as ever.
+
 Legend: B sequences, T frames, I input width, S state width, C channels, H W cells of a map.
 State is an argument and a result, never an attribute: cells are functions (x, state) -> (y, state).
 The peepholes (Gers and Schmidhuber, 2000) multiply element by element; on maps they have a weight a channel.
@@ -16,7 +19,8 @@ The peepholes (Gers and Schmidhuber, 2000) multiply element by element; on maps 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,13 +39,21 @@ class CellState(NamedTuple):
     cell: Tensor
 
 
-def gates(pre: Tensor, cell: Tensor, peephole: Tensor | None) -> CellState:
+def _tanh(x: Tensor) -> Tensor:
+    """tanh as 2 sigmoid(2x) - 1: the same to 1e-7, and four times faster on a CPU (docs/performance.md)."""
+    return 2 * torch.sigmoid(2 * x) - 1
+
+
+def gates(
+    pre: Tensor, cell: Tensor, peephole: Tensor | None, squash: Callable[[Tensor], Tensor] = _tanh
+) -> CellState:
     """The five equations, given the sums of the x, h and b terms.
 
     Args:
         pre: (B, 4S, ...) sums in the order i, f, g, o.
         cell: (B, S, ...) c_{t-1}.
         peephole: (3, S, ...) weights of c_{t-1} in i, f, o, or None.
+        squash: what stands for tanh.
 
     Returns:
         The new state, float32 whatever the precision of ``pre``: the cell is a sum over the whole past.
@@ -50,13 +62,8 @@ def gates(pre: Tensor, cell: Tensor, peephole: Tensor | None) -> CellState:
     if peephole is not None:  # the sums are promoted to the precision of the cell
         i, f, o = i + peephole[0] * cell, f + peephole[1] * cell, o + peephole[2] * cell
     i, f, g, o = (gate.to(cell.dtype) for gate in (i, f, g, o))
-    new_cell = (torch.sigmoid(f) * cell + torch.sigmoid(i) * _tanh(g)).clamp(-CELL_LIMIT, CELL_LIMIT)
-    return CellState(torch.sigmoid(o) * _tanh(new_cell), new_cell)
-
-
-def _tanh(x: Tensor) -> Tensor:
-    """tanh as 2 sigmoid(2x) - 1: the same to 1e-7, and four times faster on a CPU (docs/performance.md)."""
-    return 2 * torch.sigmoid(2 * x) - 1
+    new_cell = (torch.sigmoid(f) * cell + torch.sigmoid(i) * squash(g)).clamp(-CELL_LIMIT, CELL_LIMIT)
+    return CellState(torch.sigmoid(o) * squash(new_cell), new_cell)
 
 
 class PeepholeLSTM(nn.Module):
@@ -65,9 +72,16 @@ class PeepholeLSTM(nn.Module):
     Without peepholes it equals ``torch.nn.LSTM`` with the same weights and one bias.
     """
 
-    def __init__(self, input_width: int, state_width: int, peepholes: bool = True) -> None:
+    def __init__(
+        self,
+        input_width: int,
+        state_width: int,
+        peepholes: bool = True,
+        activation: Literal["tanh", "relu"] = "tanh",
+    ) -> None:
         super().__init__()
         self.state_width = state_width
+        self.squash = {"tanh": _tanh, "relu": torch.relu}[activation]
         self.weight_input = nn.Parameter(torch.empty(4 * state_width, input_width))
         self.weight_hidden = nn.Parameter(torch.empty(4 * state_width, state_width))
         self.bias = nn.Parameter(torch.zeros(4 * state_width))
@@ -86,7 +100,12 @@ class PeepholeLSTM(nn.Module):
     def step(self, x: Tensor, state: CellState) -> CellState:
         """One frame: x (B, I), state (B, S) -> state (B, S)."""
         pre = nn.functional.linear(x, self.weight_input, self.bias)
-        return gates(pre + nn.functional.linear(state.hidden, self.weight_hidden), state.cell, self.peephole)
+        return gates(
+            pre + nn.functional.linear(state.hidden, self.weight_hidden),
+            state.cell,
+            self.peephole,
+            self.squash,
+        )
 
     def forward(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """All frames: x (B, T, I), state (B, S) -> hidden (B, T, S), last state."""
@@ -94,7 +113,7 @@ class PeepholeLSTM(nn.Module):
         pre = nn.functional.linear(x, self.weight_input, self.bias)
         for t in range(x.shape[1]):
             recurrent = nn.functional.linear(state.hidden, self.weight_hidden)
-            state = gates(pre[:, t] + recurrent, state.cell, self.peephole)
+            state = gates(pre[:, t] + recurrent, state.cell, self.peephole, self.squash)
             outputs.append(state.hidden)
         return torch.stack(outputs, dim=1), state
 

@@ -1,4 +1,4 @@
-"""Charts as SVG, to stand in a page: the only place where results meet matplotlib.
+"""Charts as SVG, to stand in a page, or as PNG files: the only place where results meet matplotlib.
 
 Figures are made as objects, without matplotlib's global state; the same values give the same text.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,7 +74,65 @@ def bar_chart(
     return _chart(draw, x_label, y_label, len(series))
 
 
-def _chart(draw: Callable[[Axes], None], x_label: str, y_label: str, names: int) -> str:
+def accuracy_png(series: Mapping[str, Sequence[Value]], *, x_label: str) -> bytes:
+    """Lines over 1, 2, 3, ...; y, an accuracy, from 0 to 1; a y of None is a gap.
+
+    Args:
+        series: name -> one value for each x.
+        x_label: what x is.
+    """
+
+    from matplotlib.ticker import MaxNLocator
+
+    def draw(axes: Axes) -> None:
+        for index, (name, values) in enumerate(series.items()):
+            axes.plot(
+                range(1, len(values) + 1),
+                _numbers(values),
+                marker=MARKERS[index % len(MARKERS)],
+                color=COLOURS[index % len(COLOURS)],
+                label=name,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return _chart(draw, x_label, "accuracy", len(series), _as_png)
+
+
+def confusion_png(counts: np.ndarray, classes: Sequence[str]) -> bytes:
+    """A confusion matrix: a row for what it is, a column for what it was named, darker for a larger share.
+
+    Args:
+        counts: (K, K) whole numbers.
+        classes: K names.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = float(np.clip(1.8 + 0.55 * len(classes), 3.0, 12.0))
+    with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):
+        figure = Figure(figsize=(side, side), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            dark = shares[row, column] > 0.5
+            axes.text(
+                column, row, str(count), ha="center", va="center", color="white" if dark else COLOURS[-1]
+            )
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set(xlabel="named", ylabel="is")
+        return _as_png(figure)
+
+
+def _chart(
+    draw: Callable[[Axes], None],
+    x_label: str,
+    y_label: str,
+    names: int,
+    as_file: Callable[[Figure], Any] | None = None,
+) -> Any:
+    """The chart as SVG text, or as what ``as_file`` makes of it."""
     import matplotlib  # here: most commands never need it
     from matplotlib.figure import Figure
 
@@ -91,7 +149,13 @@ def _chart(draw: Callable[[Axes], None], x_label: str, y_label: str, names: int)
         axes.spines[["top", "right"]].set_visible(False)
         if names:
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(names, 4), frameon=False)
-        return _as_svg(figure)
+        return (as_file or _as_svg)(figure)
+
+
+def _as_png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _as_svg(figure: Figure) -> str:

@@ -17,6 +17,7 @@ from seqdet.errors import InputError, UsageError
 from seqdet.results.draw import Annotator
 from seqdet.results.sinks import Sink, open_sink
 from seqdet.results.tracks import finish
+from seqdet.runs.classify import Classifier, find_classifier
 from seqdet.runs.device import threads_shared_by
 from seqdet.runs.stream import Model, StreamState, load, with_score
 from seqdet.types import Frame, FrameResult, SequenceResult
@@ -98,7 +99,7 @@ def detect_files(
         sources: files, folders of frames, patterns, URLs, camera indices.
         out: annotated video; with several sources a folder.
         save: files of rows; the extension chooses the format.
-        model: shipped name, run folder or file.
+        model: shipped name, run folder or file; of a sequence classifier, which only labels sequences, too.
         device: "auto", "cpu" or "cuda".
         runtime: "auto", "torch", "openvino" or "onnx": what computes the model.
         score: smallest score of a reported detection, 0..1.
@@ -122,7 +123,9 @@ def detect_files(
         raise UsageError(f"--out {out}: two sources have the same name; detect in them one by one")
     expected = _frames_of_all(names, max_frames)
     tell = partial(_told, progress)
-    loaded = with_score(load(model, device, runtime, expected_frames=expected, tell=tell), score)
+    loaded = find_classifier(model, device) or with_score(
+        load(model, device, runtime, expected_frames=expected, tell=tell), score
+    )
     reports = []
     with ExitStack() as stack:
         stack.enter_context(threads_shared_by(2))  # the two halves of the network
@@ -185,7 +188,7 @@ def detect_one(
     name: str,
     out: Path | None,
     sinks: Sequence[Sink],
-    model: Model,
+    model: Model | Classifier,
     max_frames: int | None,
     force: bool,
     progress: Progress | None,
@@ -254,7 +257,7 @@ class _Counts:
     score: float = 0.0
     state: StreamState | None = None
 
-    def take(self, result: FrameResult, state: StreamState) -> None:
+    def take(self, result: FrameResult, state: StreamState | None) -> None:
         if self.frames == 0:
             self.first_s = result.time_s
         self.frames += 1
@@ -270,7 +273,11 @@ class _Counts:
         return SequenceResult(source, self.frames, duration, self.label, self.score, tracks)
 
 
-def _detected(model: Model, frames: Iterator[Frame]) -> Iterator[tuple[FrameResult, StreamState]]:
+def _detected(
+    model: Model | Classifier, frames: Iterator[Frame]
+) -> Iterator[tuple[FrameResult, StreamState | None]]:
+    if isinstance(model, Classifier):  # it has no tracks that would be told at the end
+        return ((result, None) for result in model.results(prefetch(frames, depth=8)))
     return model.results_and_states(prefetch(frames, depth=8), ahead=True)
 
 

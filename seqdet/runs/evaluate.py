@@ -16,9 +16,11 @@ import numpy as np
 from seqdet.data.dataset import load_dataset
 from seqdet.errors import UsageError
 from seqdet.results.metrics.headline import by_recording, count, drawn_figures, intervals
+from seqdet.runs.classify import Classifier, find_classifier
+from seqdet.runs.evaluate_classifier import evaluate_classifier
 from seqdet.runs.measure import Measured, Progress, all_figures, evenly, measure, rounded
 from seqdet.runs.report import prepare_folder, write_report
-from seqdet.runs.stream import StreamOptions, load
+from seqdet.runs.stream import Model, StreamOptions, load
 
 __all__ = ["CONTROLS", "Control", "all_figures", "evaluate", "evenly", "measure"]
 
@@ -78,7 +80,7 @@ def evaluate(
 
     Args:
         data: folder of the data set.
-        model: shipped name, run folder or file.
+        model: shipped name, run folder or file; of a sequence classifier too, which has fewer figures.
         split: "train", "val" or "test".
         where: only sequences with these attributes.
         limit: at most so many clips, taken evenly.
@@ -95,7 +97,7 @@ def evaluate(
         InputError: the data set or the model cannot be read.
         OutputError: ``out`` cannot be written.
     """
-    loaded = load(model, device, runtime)
+    loaded = find_classifier(model, device) or load(model, device, runtime)
     dataset = load_dataset(data).where(**(where or {}))
     sequences = evenly(dataset.split(split), limit)
     if not sequences:
@@ -106,7 +108,9 @@ def evaluate(
             "they must be the same classes in the same order"
         )
     if out is not None:
-        prepare_folder(out, force)
+        prepare_folder(out, force, clips=isinstance(loaded, Model))
+    if isinstance(loaded, Classifier):
+        return evaluate_classifier(loaded, sequences, max_frames, controls, out, progress)
     measured = measure(loaded, dataset, sequences, max_frames=max_frames, label="memory", progress=progress)
     figures, drawn = _figures(measured, loaded.classes)
     figures["controls"] = {}

@@ -41,8 +41,8 @@ class Stretch(NamedTuple):
     mistakes: Mistakes
 
 
-def prepare_folder(out: Path, force: bool) -> None:
-    """Make the folder before the work is done, and refuse one that holds an evaluation already.
+def prepare_folder(out: Path, force: bool, clips: bool = True) -> None:
+    """Make the folder, and one for clips in it, before the work is done; refuse one that holds an evaluation.
 
     Raises:
         UsageError: it holds one, and ``force`` is not given.
@@ -52,7 +52,7 @@ def prepare_folder(out: Path, force: bool) -> None:
         if (out / name).exists() and not force:
             raise UsageError(f"{out / name} exists; choose another --out, or replace it with --force")
     try:
-        (out / CLIPS).mkdir(parents=True, exist_ok=True)
+        (out / CLIPS if clips else out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
 
@@ -80,7 +80,7 @@ def write_report(
     Raises:
         OutputError: a file cannot be written.
     """
-    _write_whole(out / FIGURES, json.dumps(figures, indent=1))
+    write_whole(out / FIGURES, json.dumps(figures, indent=1))
     entries = []
     worst = worst_stretches(measured)
     done = 0
@@ -92,7 +92,7 @@ def write_report(
         done += min(truth.frames, SHOWN_FRAMES)
         if progress is not None:
             progress("worst clips", done, None)
-    _write_whole(out / PAGE, report_page(figures, classes, about, entries))
+    write_whole(out / PAGE, report_page(figures, classes, about, entries))
 
 
 def worst_stretches(
@@ -171,11 +171,15 @@ def _detections(shown: SequencePredictions, rows: slice, classes: int) -> Detect
     )
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file that appears under its name only when it is whole."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file that appears under its name only when it is whole.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)

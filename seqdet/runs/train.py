@@ -12,9 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from seqdet.config import Config, DataConfig, ModelConfig, StageConfig, TrainConfig
-from seqdet.config_file import load_config
-from seqdet.data.dataset import Dataset, load_dataset
+from seqdet.config import (
+    AnyConfig,
+    ClassifierConfig,
+    Config,
+    DataConfig,
+    ModelConfig,
+    StageConfig,
+    TrainConfig,
+)
+from seqdet.config_file import load_any_config
+from seqdet.data.dataset import Dataset, is_dataset, load_dataset
+from seqdet.data.formats import class_folders
 from seqdet.data.synth.scene import CLASSES as SCENE_CLASSES
 from seqdet.data.synth.scene import render_clip
 from seqdet.errors import UsageError
@@ -23,9 +32,11 @@ from seqdet.model.detector import Detector, build_detector
 from seqdet.model.transfer import carry_over
 from seqdet.runs.device import choose_device
 from seqdet.runs.evaluate import all_figures, evenly, measure
+from seqdet.runs.ingest import ingest
 from seqdet.runs.shipped import find_model
 from seqdet.runs.stream import Model
 from seqdet.runs.synth import synth
+from seqdet.runs.train_classifier import ClassifierReport, fit_classifier
 from seqdet.runs.train_loop import TrainReport, Validate, fit
 from seqdet.types import Targets
 
@@ -41,7 +52,7 @@ SYNTHETIC_FRAMES = 48
 def train(
     data: Path | None,
     *,
-    config: Config | None = None,
+    config: AnyConfig | None = None,
     out: Path | None = None,
     resume: Path | None = None,
     start: str | Path | None = None,
@@ -49,11 +60,12 @@ def train(
     force: bool = False,
     progress: Progress | None = None,
     tell: Tell | None = None,
-) -> TrainReport:
-    """Train a detector.
+) -> TrainReport | ClassifierReport:
+    """Train a detector, or a sequence classifier where ``config`` is of that kind.
 
     Args:
-        data: folder of a data set; None renders the small built-in task and trains on that, in minutes.
+        data: folder of a data set; None renders the small built-in task and trains on that, in minutes. A
+            sequence classifier also takes a folder with folders of clips by class.
         config: what can be chosen; None takes the run's own when resuming, the built-in task's without data,
             and the defaults otherwise.
         out: folder of the run; made up from the date when None.
@@ -78,9 +90,11 @@ def train(
         if not (run / "config.yaml").is_file():
             raise UsageError(f"--resume {run}: no run is there (config.yaml is missing)")
         data = data or _data_of(run)
-        config = config or load_config(run / "config.yaml", [])
+        config = config or load_any_config(run / "config.yaml")
     elif force and (run / "config.yaml").is_file():
         shutil.rmtree(run)
+    if isinstance(config, ClassifierConfig):
+        return _train_classifier(data, config, run, resume is not None, start, device, progress, tell)
     if data is None:
         data = run.with_name(run.name + "-data")
         config = config or built_in_config()
@@ -115,6 +129,35 @@ def train(
         render_scene=scene_renderer(dataset, config),
         tell=say,
     )
+
+
+def _train_classifier(
+    data: Path | None,
+    config: ClassifierConfig,
+    run: Path,
+    resume: bool,
+    start: str | Path | None,
+    device: str,
+    progress: Progress | None,
+    tell: Tell | None,
+) -> ClassifierReport:
+    if start is not None:
+        raise UsageError("--from starts a detector; a sequence classifier has model.encoder_weights")
+    if data is None:
+        raise UsageError(
+            "a sequence classifier needs DATA: a data set, or a folder with train/CLASS/* and test/CLASS/*"
+        )
+    if not is_dataset(data) and data.is_dir() and class_folders.sniff(data):
+        source, data = data, run.with_name(run.name + "-data")
+        ingest(source, data, format=class_folders.NAME, link=True, force=True)
+
+    def say(line: dict[str, Any]) -> None:
+        if tell is not None:
+            tell(line)
+        if progress is not None and line["kind"] == "step":
+            progress(f"training (loss {line['loss']:.2f})", line["step"], line["steps"])
+
+    return fit_classifier(load_dataset(data), config, run, resume=resume, device=device, tell=say)
 
 
 def built_in_config() -> Config:

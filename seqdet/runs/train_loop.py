@@ -68,6 +68,11 @@ class TrainReport:
     map50: float | None
     metrics: dict[str, Any]
 
+    @property
+    def headline(self) -> dict[str, Any]:
+        """What a person wants to know first."""
+        return {"steps": self.steps, "minutes": self.minutes, "map50 on validation": self.map50}
+
 
 def fit(
     data: Path,

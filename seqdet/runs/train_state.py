@@ -60,9 +60,7 @@ def save_state(
     tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
     tensors |= {f"model.{key}": value.detach().cpu() for key, value in model.state_dict().items()}
     tensors |= {f"average.{key}": value.detach().cpu() for key, value in average.model.state_dict().items()}
-    for index, entry in optimizer.state_dict()["state"].items():
-        for key, value in entry.items():
-            tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value).detach().cpu()
+    tensors |= optimizer_tensors(optimizer)
     if carried is not None:
         for index, cell in enumerate([*carried.maps, carried.clip]):
             tensors[f"carried.{index}.hidden"] = cell.hidden.detach().cpu()
@@ -86,35 +84,51 @@ def restore_state(
     if document.get("format") != FORMAT or document.get("version") != VERSION:
         raise InputError(f"{path}: not a training state of this seqdet; start a new run with --out")
     try:
-        model.load_state_dict(_part(tensors, "model."))
-        average.model.load_state_dict(_part(tensors, "average."))
+        model.load_state_dict(part(tensors, "model."))
+        average.model.load_state_dict(part(tensors, "average."))
     except RuntimeError as error:
         raise InputError(
             f"{path}: written by a run with another model: {str(error).splitlines()[0]}"
         ) from error
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in _part(tensors, "optimizer.").items():
-        index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    restore_optimizer(optimizer, tensors)
     torch.set_rng_state(tensors["rng"])
     fields = dict(document["position"])
     fields["plans"] = tuple(ClipPlan(**plan) for plan in fields["plans"])
     return Position(**fields), _carried(tensors, model)
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments of an optimizer as named tensors, for ``restore_optimizer``."""
+    return {
+        f"optimizer.{index}.{key}": torch.as_tensor(value).detach().cpu()
+        for index, entry in optimizer.state_dict()["state"].items()
+        for key, value in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimizer of the same parameters the moments that ``optimizer_tensors`` named."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in part(tensors, "optimizer.").items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _carried(tensors: dict[str, Tensor], model: Detector) -> DetectorState | None:
-    part = _part(tensors, "carried.")
-    if not part:
+    cells_of = part(tensors, "carried.")
+    if not cells_of:
         return None
     device = model.pixel_mean.device
     cells = [
-        CellState(part[f"{i}.hidden"].to(device), part[f"{i}.cell"].to(device)) for i in range(len(part) // 2)
+        CellState(cells_of[f"{i}.hidden"].to(device), cells_of[f"{i}.cell"].to(device))
+        for i in range(len(cells_of) // 2)
     ]
     zeros = model.initial_state(len(cells[-1].hidden), (32, 32))
     averages = None
