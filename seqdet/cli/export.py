@@ -45,9 +45,10 @@ def export(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Export the one-frame step: a picture and the state in, predictions and the next state out.
+    """Export a model for OpenVINO, ONNX or torch.
 
-    The folder works as --model everywhere. Parity with PyTorch is measured and printed.
+    What is exported is one step: a picture and the state in, predictions and the next state out. The folder
+    works as --model everywhere. Parity with PyTorch is measured and printed.
     """
     if int8 and bf16:
         raise UsageError("--int8 and --bf16: choose one")

@@ -40,9 +40,10 @@ def train(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector on annotated video, or a sequence classifier on labelled clips (see --config).
+    """Train a detector, or a sequence classifier.
 
-    It may be killed at any time: --resume continues it.
+    A detector learns from annotated video, a classifier (--config configs/sequence_classifier.yaml) from
+    labelled clips. It may be killed at any time: --resume continues it.
     """
     settings = _settings(data, config, override or [], resume, start)
     from seqdet.runs.train import train as run

@@ -24,7 +24,13 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen, str]]:
     command = [sys.executable, "-m", "seqdet", "live", str(video), "--loop", "--port", "0", "--folder", "."]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        # What a shell starts in the background ignores SIGINT, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             for line in process.stderr:

@@ -23,6 +23,7 @@ OPTIONS = {
     "--score --max-frames --max-seconds --force",
     "train": "--config --out --set --resume --device",
     "eval": "--model --split --where --limit --max-frames --controls --no-controls --out --device",
+    "export": "--to --out --int8 --bf16 --clip --gate --limit --max-frames --force",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
     "preview": "--out --config --set --stage --clips --columns --seed --force",
     "convert": "--to --videos --video --force",

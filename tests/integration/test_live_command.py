@@ -93,12 +93,22 @@ def test_the_page_says_how_to_install_what_it_needs(monkeypatch: pytest.MonkeyPa
     assert "pip install" in ran.stderr
 
 
+def heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_whole_rows(model_path: Path, make_video: Callable[..., Path], tmp_path: Path) -> None:
     saved = tmp_path / "rows.jsonl"
     command = [sys.executable, "-m", "seqdet", "live", str(make_video("sky.mp4")), "--loop", "--view", "none"]
     command += ["--model", str(model_path), "--score", "0.001", "--save", str(saved)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+        preexec_fn=heed_ctrl_c,
     ) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["type"] == "detection"

@@ -4,11 +4,13 @@ import { ask } from "./connection.js";
 
 const NEAR_PX = 14; // a click so near to the first corner closes the zone
 const DRAG_PX = 12; // a pointer that moves so far draws a box
+const SETTLING_MS = 2000; // pictures that were on their way when zones changed do not know of the change
 
 export class Zones {
   constructor(elements, view, notify) {
     Object.assign(this, elements, { view, notify });
     this.known = "";
+    this.settled = 0;
     this.limits = { zones: 16, corners: 32 };
     this.renew([]);
     this.draw.addEventListener("click", () => this.toggle());
@@ -124,7 +126,7 @@ export class Zones {
     const name = this.name.value.trim() || this.proposal;
     try {
       const polygon_px = polygon.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]);
-      this.show(await ask("POST", "/api/zones", { name, polygon_px }));
+      this.changed(await ask("POST", "/api/zones", { name, polygon_px }));
       this.notify(`Zone ${name} counts from now on.`);
       this.name.value = "";
     } catch (error) {
@@ -134,17 +136,25 @@ export class Zones {
 
   async remove(name) {
     try {
-      this.show(await ask("DELETE", `/api/zones?name=${encodeURIComponent(name)}`));
+      this.changed(await ask("DELETE", `/api/zones?name=${encodeURIComponent(name)}`));
       this.draw.focus();
     } catch (error) {
       this.notify(error.message);
     }
   }
 
+  // zones: as the server answers to a change.
+  changed(zones) {
+    this.settled = 0;
+    this.show(zones);
+    this.settled = performance.now() + SETTLING_MS;
+  }
+
   // zones: as the server tells them.
   show(zones) {
-    this.view.zones = zones;
     const names = JSON.stringify(zones.map((zone) => zone.name));
+    if (names !== this.known && performance.now() < this.settled) return;
+    this.view.zones = zones;
     if (names !== this.known) {
       this.known = names;
       this.renew(zones);
