@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,17 +21,20 @@ from seqdet.cli.common import (
     show_json,
     table,
 )
+from seqdet.cli.corpus import run_corpus
 from seqdet.cli.progress import Progress
 from seqdet.defaults import SHOWN_SCORE
+from seqdet.errors import UsageError
 
+_CORPUS = "Options of --corpus"
 COLUMNS = ["source", "frames", "detections", "tracks", "fps", "label", "score", "out"]
 
 
 def detect(
     sources: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE", help="Video, folder of frames, pattern, stream URL, camera."),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="SOURCE...", help="Video, folder of frames, pattern, stream URL, camera."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -53,14 +56,82 @@ def detect(
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop each source after so many frames.")
     ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of sources: a list of many, .txt, .csv or .parquet (docs/scale.md). The same "
+            "command again goes on where it was stopped.",
+            metavar="MANIFEST",
+            rich_help_panel=_CORPUS,
+        ),
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run: rows per video, ledger, account.", rich_help_panel=_CORPUS),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Workers: processes here, or a Ray cluster.", rich_help_panel=_CORPUS),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many; one a core if not given.", rich_help_panel=_CORPUS),
+    ] = None,
+    parquet: Annotated[
+        bool, typer.Option(help="Rows as Parquet beside JSONL.", rich_help_panel=_CORPUS)
+    ] = True,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="Annotated videos, too.", rich_help_panel=_CORPUS)
+    ] = False,
+    attempts: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="So many workers may die over one video before it is given up.",
+            rich_help_panel=_CORPUS,
+        ),
+    ] = 5,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed.", rich_help_panel=_CORPUS)
+    ] = False,
+    extend: Annotated[
+        bool,
+        typer.Option("--extend", help="The manifest has new entries; add them.", rich_help_panel=_CORPUS),
+    ] = False,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Find objects in video: boxes, tracks and labels.
 
-    An annotated video (--out), rows (--save) and a summary on stdout.
+    An annotated video (--out), rows (--save) and a summary on stdout; or a whole corpus (--corpus).
     """
+    if corpus is not None or out_dir is not None:
+        if corpus is None or out_dir is None:
+            raise UsageError("--corpus and --out-dir belong together")
+        if sources or out or save or force or max_frames:
+            raise UsageError("--corpus takes no SOURCE, --out, --save, --max-frames or --force")
+        run_corpus(
+            corpus,
+            out_dir,
+            model,
+            {
+                "engine": engine,
+                "workers": workers,
+                "device": device,
+                "runtime": runtime,
+                "score": score,
+                "parquet": parquet,
+                "annotate": annotate,
+                "attempts": attempts,
+                "retry_failed": retry_failed,
+                "extend": extend,
+            },
+            json=json,
+            quiet=quiet,
+        )
+    if not sources:
+        raise UsageError("missing SOURCE: a video, a folder of frames, a stream; or --corpus MANIFEST")
     # Decoding and encoding share the cores with the model: its waiting threads must sleep, not spin. OpenMP
     # reads this when torch is imported, and only then.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from seqdet.defaults import SHOWN_SCORE
 from seqdet.errors import InputError, UsageError
 from seqdet.results.draw import Annotator
-from seqdet.results.sinks import Sink, open_sink
+from seqdet.results.sinks import open_sink
 from seqdet.results.tracks import finish
 from seqdet.runs.classify import Classifier, find_classifier
 from seqdet.runs.device import threads_shared_by
@@ -28,6 +29,16 @@ from seqdet.video.writer import VideoWriter, fitted, refuse_same_file
 # (label of what is worked on, frames done, frames in all where known)
 Progress = Callable[[str, int, int | None], None]
 VIDEO_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
+
+
+class RowSink(Protocol):
+    """Where the rows of a source go."""
+
+    def write(self, source: str, result: FrameResult) -> None:
+        """Take what one frame holds."""
+
+    def end_sequence(self, sequence: SequenceResult) -> None:
+        """Take what the whole source held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +198,7 @@ def _told(progress: Progress | None, text: str) -> None:
 def detect_one(
     name: str,
     out: Path | None,
-    sinks: Sequence[Sink],
+    sinks: Sequence[RowSink],
     model: Model | Classifier,
     max_frames: int | None,
     force: bool,
