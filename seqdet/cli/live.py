@@ -47,7 +47,12 @@ def live(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 8765,
     token: Annotated[
-        str | None, typer.Option(help="What viewers must know; made where one is needed.", metavar="TEXT")
+        str | None,
+        typer.Option(
+            help="What viewers must know; `new` has one made and shown once.",
+            metavar="TEXT",
+            envvar="SEQDET_TOKEN",  # arguments can be read by all users of a machine
+        ),
     ] = None,
     name: Annotated[
         list[str] | None,

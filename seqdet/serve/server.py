@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NEEDED = ("fastapi", "uvicorn", "websockets")
 _KERNEL_BUFFER_BYTES = 256 * 1024  # what a viewer that does not read can hold back of pictures
 _DEAD_PEER_MS = 20_000
+NEW_TOKEN = "new"  # asks for one to be made
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{12,200}")
 
 
@@ -42,22 +43,22 @@ def serve(
         session: what is shown; the caller closes it.
         host: address to listen at. Any but a loopback one needs a token.
         port: to listen at; 0 takes a free one.
-        token: what viewers must know; None makes one where one is needed.
+        token: what viewers must know; "new" has one made; None where nobody but this machine can come.
         folder: where recordings go.
         names: by which viewers may call this machine besides its own name and addresses.
         on_ready: is told the address to open, with the token where there is one, once it can be opened.
 
     Raises:
         MissingDependencyError: the extra `serve` is not installed.
-        UsageError: the port is taken, the host is not of this machine, the token is too weak, or there is no
-            such folder.
+        UsageError: the port is taken, the host is not of this machine, the token is too weak or missing, or
+            there is no such folder.
         SeqdetError: what made the session end.
     """
-    _require_usable(token, folder)
+    _require_usable(host, token, folder)
     from seqdet.serve.app import build
     from seqdet.serve.web import PageServer
 
-    if token is None and not is_loopback(host):
+    if token == NEW_TOKEN:
         token = secrets.token_urlsafe(24)
 
     def ready() -> None:
@@ -84,12 +85,12 @@ def serve(
 
 def require_servable(host: str, port: int, token: str | None, folder: Path) -> None:
     """Find out whether `serve` would begin, before anything else is started; it raises what that would."""
-    _require_usable(token, folder)
+    _require_usable(host, token, folder)
     with _listening(host, port):
         pass
 
 
-def _require_usable(token: str | None, folder: Path) -> None:
+def _require_usable(host: str, token: str | None, folder: Path) -> None:
     for name in NEEDED:
         try:
             importlib.import_module(name)
@@ -97,8 +98,16 @@ def _require_usable(token: str | None, folder: Path) -> None:
             raise MissingDependencyError(
                 f"the live page needs {name}; install what it needs: pip install {' '.join(NEEDED)}"
             ) from error
-    if token is not None and not _TOKEN.fullmatch(token):
-        raise UsageError("--token: 12 letters, digits or .-_~ at least; leave it out and one is made")
+    if token is None and not is_loopback(host):
+        raise UsageError(
+            f"--host {host} shows the camera to {_reach(host)}, so viewers must know a token: "
+            f"type --host {host} --token {NEW_TOKEN}, and one is made and shown once "
+            "(or set SEQDET_TOKEN to one of your own)"
+        )
+    if token is not None and token != NEW_TOKEN and not _TOKEN.fullmatch(token):
+        raise UsageError(
+            f"--token (or SEQDET_TOKEN): 12 letters, digits or .-_~ at least; or --token {NEW_TOKEN}"
+        )
     if not folder.is_dir():
         raise UsageError(f"--folder {folder}: no such folder; create it first")
 
@@ -115,11 +124,15 @@ def exposure_warning(host: str) -> str | None:
     """What somebody should know who lets others reach the page; None where nobody else can."""
     if is_loopback(host):
         return None
-    reach = "every network that this machine is in" if _is_any(host) else f"those who can reach {host}"
     return (
-        f"--host {host} shows the camera to {reach}: whoever has the token sees it, and the traffic is not "
-        "encrypted; in a network that you do not trust, tunnel it (ssh -L) or put a TLS proxy in front"
+        f"--host {host} shows the camera to {_reach(host)}: whoever has the link with the token sees it, and "
+        "the traffic is plain HTTP, which others in that network can read; where you do not trust them, "
+        "tunnel it (ssh -L) or put a TLS proxy in front"
     )
+
+
+def _reach(host: str) -> str:
+    return "every network that this machine is in" if _is_any(host) else f"those who can reach {host}"
 
 
 def _is_any(host: str) -> bool:

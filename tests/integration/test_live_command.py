@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,6 +92,29 @@ def test_the_page_says_how_to_install_what_it_needs(monkeypatch: pytest.MonkeyPa
     ran = live("0")
     assert ran.exit_code == 5
     assert "pip install" in ran.stderr
+
+
+def test_others_see_the_page_only_with_a_token(
+    model_path: Path, make_video, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 36: refused without one, and what to type is said; with one it runs, and warns."""
+    video = ["--model", model_path, "--device", "cpu", "--port", 0, "--max-frames", 2, "--host", "0.0.0.0"]
+    monkeypatch.delenv("SEQDET_TOKEN", raising=False)
+    sky = make_video("sky.mp4")
+    refused = live(sky, *video)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "error: --host 0.0.0.0" in refused.stderr
+    assert "type --host 0.0.0.0 --token new" in refused.stderr
+    assert "open http" not in refused.stderr
+    made = live(sky, *video, "--token", "new")
+    monkeypatch.setenv("SEQDET_TOKEN", "out-of-the-environment")
+    known = live(sky, *video)
+    for ran in (made, known):
+        assert ran.exit_code == 0, ran.stderr
+        assert ran.stderr.count("?token=") == 1
+        assert "plain HTTP" in ran.stderr
+    assert re.search(r"open http://\S+:\d+/\?token=[\w-]{32} ", made.stderr)
+    assert "?token=out-of-the-environment " in known.stderr
 
 
 def heed_ctrl_c() -> None:

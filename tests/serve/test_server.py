@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import signal
 import socket
@@ -17,44 +16,13 @@ import av
 import httpx2
 import pytest
 from fake_session import FakeSession, Over, serving
+from page_viewers import pictures_in, port_of, silent_viewer
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from seqdet.errors import MissingDependencyError, UsageError
 from seqdet.serve import web
 from seqdet.serve.server import exposure_warning, is_loopback, require_servable, serve
-
-
-def port_of(address: str) -> int:
-    return int(address.rstrip("/").rpartition(":")[2])
-
-
-def silent_viewer(port: int) -> socket.socket:
-    """A viewer that opens the WebSocket and then reads nothing, with the smallest window there is."""
-    viewer = socket.socket()
-    viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    viewer.connect(("127.0.0.1", port))
-    key = base64.b64encode(os.urandom(16)).decode()
-    viewer.sendall(
-        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
-        "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    return viewer
-
-
-def pictures_in(port: int, seconds: float) -> list[int]:
-    """Numbers of the pictures that a good viewer gets meanwhile."""
-    numbers = []
-    end_s = time.monotonic() + seconds
-    with connect(f"ws://127.0.0.1:{port}/ws", origin=f"http://127.0.0.1:{port}", compression=None) as viewer:
-        while time.monotonic() < end_s:
-            message = viewer.recv(timeout=10)
-            if isinstance(message, bytes):
-                head = message[4 : 4 + int.from_bytes(message[:4], "little")]
-                numbers.append(int(head.split(b'"number":')[1].split(b",")[0]))
-                viewer.send(f'{{"type":"seen","number":{numbers[-1]}}}')
-    return numbers
 
 
 def test_silent_viewers_slow_nobody(tmp_path: Path):
@@ -117,9 +85,13 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"host": "192.0.2.77"}, "cannot listen there"),
-        ({"host": "no such host"}, "no address"),
-        ({"host": "a" * 300}, "no address"),
+        ({"host": "192.0.2.77", "token": "new"}, "cannot listen there"),
+        ({"host": "no such host", "token": "new"}, "no address"),
+        ({"host": "a" * 300, "token": "new"}, "no address"),
+        ({"host": "0.0.0.0"}, "type --host 0.0.0.0 --token new"),
+        ({"host": "::"}, "every network.*type --host :: --token new"),
+        ({"host": "192.0.2.77"}, "reach 192.0.2.77.*--token new"),
+        ({"host": ""}, "--token new"),
         ({"port": -1}, "from 0 to 65535"),
         ({"port": 70000}, "from 0 to 65535"),
         ({"folder": Path("no such folder")}, "--folder"),
@@ -151,7 +123,7 @@ def test_only_loopback_goes_without_a_word():
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.5", "camera.example", "")))
     assert exposure_warning("127.0.0.1") is None
     assert "every network" in exposure_warning("0.0.0.0")
-    assert "not encrypted" in exposure_warning("192.168.1.5")
+    assert "plain HTTP" in exposure_warning("192.168.1.5")
 
 
 def test_a_session_that_fails_ends_the_server_without_a_traceback(tmp_path: Path, caplog):
@@ -160,21 +132,21 @@ def test_a_session_that_fails_ends_the_server_without_a_traceback(tmp_path: Path
     assert caplog.records == []
 
 
-def test_any_other_host_has_a_token_that_was_made():
+def test_a_token_is_made_where_it_is_asked_for_and_another_each_time():
     session, addresses = FakeSession(), []
 
     def on_ready(address: str) -> None:
         addresses.append(address)
         session.failure = Over()
 
-    for host in ("0.0.0.0", "0.0.0.0", "127.0.0.1"):
+    for host, token in (("0.0.0.0", "new"), ("0.0.0.0", "new"), ("127.0.0.1", "new"), ("127.0.0.1", None)):
         session.failure = None
         with pytest.raises(Over):
-            serve(session, host=host, port=0, on_ready=on_ready)
-    tokens = [address.partition("?token=")[2] for address in addresses]
-    assert len(tokens[0]) >= 32
-    assert tokens[0] != tokens[1]
-    assert tokens[2] == ""
+            serve(session, host=host, token=token, port=0, on_ready=on_ready)
+    *made, none = [address.partition("?token=")[2] for address in addresses]
+    assert all(len(token) >= 32 for token in made)
+    assert len(set(made)) == 3
+    assert none == ""
 
 
 def test_a_signal_finishes_the_recording(tmp_path: Path):
