@@ -8,26 +8,27 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import pytest
+from packaged_rtsp import PackagedRtspServer
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+@contextmanager
+def live(folder: Path, source: str, *options: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """The command, and the address that it says."""
-    video = ROOT / "sample_videos" / "airspace_thermal.mp4"
-    command = [sys.executable, "-m", "seqdet", "live", str(video), "--loop", "--port", "0", "--folder", "."]
+    command = [sys.executable, "-m", "seqdet", "live", source, *options, "--port", "0", "--folder", "."]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         # What a shell starts in the background ignores SIGINT, and so would its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -39,6 +40,13 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen, str]]:
             yield process, found.group(1)
         finally:
             process.kill()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+    """On a sample that is played again and again."""
+    with live(tmp_path, str(ROOT / "sample_videos" / "airspace_thermal.mp4"), "--loop") as command:
+        yield command
 
 
 def test_the_command_shows_finds_counts_and_records(browser, open_page, running, tmp_path: Path):
@@ -64,3 +72,24 @@ def test_the_command_shows_finds_counts_and_records(browser, open_page, running,
     with av.open(str(recording)) as container:
         assert sum(1 for _ in container.decode(video=0)) >= 2
     assert list(tmp_path.iterdir()) == [recording]
+
+
+def test_a_camera_that_is_killed_is_said_with_the_pictures_age_and_comes_back(
+    browser, open_page, model_path: Path, tmp_path: Path
+):
+    with (
+        PackagedRtspServer() as server,
+        live(tmp_path, server.url, "--model", str(model_path), "--device", "cpu") as (_, address),
+    ):
+        page = open_page(address)
+        page.context.set_default_timeout(40_000)
+        expect(page.locator("#state")).to_have_text("Live", timeout=40_000)
+        server.kill()
+        expect(page.locator("#state")).to_have_text("Lost", timeout=40_000)
+        expect(page.locator("#banner")).to_contain_text("trying again")
+        expect(page.locator("#banner-age")).to_have_text(re.compile(r"The picture is \d+(\.\d)? s old"))
+        expect(page.locator("#events")).to_contain_text("connection")
+        server.start()
+        expect(page.locator("#state")).to_have_text("Live", timeout=40_000)
+        expect(page.locator("#banner")).to_be_hidden()
+        expect(page.locator("#events")).to_contain_text("pictures come again")
