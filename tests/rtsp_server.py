@@ -17,7 +17,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -59,9 +59,14 @@ def read_number(rgb: np.ndarray) -> int:
 
 @lru_cache
 def encoded(size_wh: tuple[int, int] = SIZE_WH) -> list[list[bytes]]:
-    """The NAL units of every number's picture; every tenth can be decoded without those before."""
+    """The NAL units of every number's picture."""
+    return encode([paint(number, size_wh) for number in range(NUMBERS)])
+
+
+def encode(pictures_rgb: Sequence[np.ndarray]) -> list[list[bytes]]:
+    """The NAL units of pictures of one size; every tenth can be decoded without those before."""
     codec = av.CodecContext.create("libx264", "w")
-    codec.width, codec.height = size_wh
+    codec.height, codec.width = pictures_rgb[0].shape[:2]
     codec.pix_fmt, codec.time_base, codec.framerate = "yuv420p", Fraction(1, 25), Fraction(25)
     codec.options = {
         "preset": "ultrafast",
@@ -69,8 +74,8 @@ def encoded(size_wh: tuple[int, int] = SIZE_WH) -> list[list[bytes]]:
         "x264-params": "keyint=10:scenecut=0:repeat-headers=1:log-level=none",
     }
     pictures = []
-    for number in range(NUMBERS):
-        packets = codec.encode(av.VideoFrame.from_ndarray(paint(number, size_wh), "rgb24"))
+    for rgb in pictures_rgb:
+        packets = codec.encode(av.VideoFrame.from_ndarray(rgb, "rgb24"))
         pictures.append([unit for packet in packets for unit in _units(bytes(packet))])
     assert all(pictures), "one picture in, one picture out"
     return pictures
@@ -105,11 +110,19 @@ class RtspServer:
         size_wh: of the pictures.
         fps: pictures a second.
         loses: share of the packets that are lost on their way, 0..1.
+        film: pictures to send instead of the numbers, as `encode` gives them; a multiple of ten.
         connections: how many readers have come.
     """
 
-    def __init__(self, answer: str = "play", login: str | None = None, fps: float = 25.0) -> None:
+    def __init__(
+        self,
+        answer: str = "play",
+        login: str | None = None,
+        fps: float = 25.0,
+        film: list[list[bytes]] | None = None,
+    ) -> None:
         self.answer, self.login, self.fps, self.size_wh = answer, login, fps, SIZE_WH
+        self.film = film
         self.stalled = threading.Event()
         self.connections = 0
         self.loses = 0.0
@@ -234,7 +247,8 @@ class RtspServer:
                     if reader.fileno() < 0:
                         return
                 stamp = int(index * 90000 / self.fps) & 0xFFFFFFFF
-                for payload, is_last in _payloads(encoded(self.size_wh)[index % NUMBERS]):
+                film = self.film or encoded(self.size_wh)
+                for payload, is_last in _payloads(film[index % len(film)]):
                     head = struct.pack(
                         ">BBHII", 0x80, 96 | is_last << 7, next(sequence) & 0xFFFF, stamp, 0x1234
                     )
