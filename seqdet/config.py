@@ -162,7 +162,12 @@ class TrainConfig(_Section):
     seed: int = Field(0, ge=0, description="of weights, sampling and augmentation")
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all")
     log_every: int = Field(20, ge=1, description="steps between two lines of the log")
-    checkpoint_minutes: float = Field(2.0, gt=0, description="minutes between two saved states")
+    checkpoint_minutes: float = Field(
+        0.5, gt=0, description="minutes between two saved states: what a kill may cost"
+    )
+    keep_states: int = Field(
+        3, ge=1, le=100, description="how many saved states are kept: older ones stand in for damaged ones"
+    )
     evaluate_every_share: float = Field(
         0.2, gt=0, le=1, description="fraction of the training between two evaluations"
     )

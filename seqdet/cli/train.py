@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdet.cli.common import Device, Force, Json, Quiet, say, show, show_json, table
+from seqdet.cli.common import Device, Force, Json, Quiet, say, say_warnings, show, show_json, table
 from seqdet.cli.progress import Progress
 
 
@@ -95,8 +95,12 @@ def _settings(
 
 
 def _tell(line: dict[str, Any], quiet: bool) -> None:
-    """An evaluation in passing, as one line; the steps between are the progress's matter."""
-    if line.get("kind") != "evaluation":
-        return
-    figures = ", ".join(f"{name} {value:.3f}" for name, value in line.items() if isinstance(value, float))
-    say(f"evaluation at step {line['step']}: {figures}", quiet=quiet)
+    """What happens in passing, as one line; the steps between are the progress's matter."""
+    kind = line.get("kind")
+    if kind == "warning":
+        say_warnings([line["text"]], quiet=quiet)
+    elif kind == "skipped":
+        say_warnings([f"step {line['step']} was not learned: {line['why']}: {line['batch']}"], quiet=quiet)
+    elif kind == "evaluation":
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in line.items() if isinstance(value, float))
+        say(f"evaluation at step {line['step']}: {figures}", quiet=quiet)

@@ -1,14 +1,17 @@
 """A model on disk: one .safetensors file whose header holds a JSON description. Nothing is ever unpickled.
 
 The description: format version, configuration, classes, preprocessing, training data and figures. Weights are
-half precision by default (the averaged ones are not more exact than that).
+half precision by default (the averaged ones are not more exact than that). The header also holds the SHA-256
+of the whole file, so that a file that was cut or changed is not taken for a whole one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,13 @@ FORMAT = "seqdet-model"
 CLASSIFIER_FORMAT = "seqdet-sequence-classifier"
 VERSION = 1
 MAX_HEADER_BYTES = 4 << 20
+# A file under work is hidden and ends so.
+PARTIAL = ".partial"
 _KEY = "seqdet"
+_SEAL = "sha256"
+# As it stands in the header: inside of the JSON document, which is a string there, quotes are escaped.
+_SEAL_ENTRY = re.compile(rb'("sha256":")([0-9a-f]{64})(")')
+_NO_DIGEST = b"0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +167,24 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], document: dict[str, An
     Raises:
         OutputError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    data = save(
+        {key: value.contiguous() for key, value in tensors.items()},
+        metadata={_KEY: json.dumps(document), _SEAL: _NO_DIGEST.decode()},
+    )
+    header_bytes = 8 + int.from_bytes(data[:8], "little")
+    header, rest = data[:header_bytes], memoryview(data)[header_bytes:]
+    digest = hashlib.sha256(header)
+    digest.update(rest)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            file.write(
-                save(
-                    {key: value.contiguous() for key, value in tensors.items()},
-                    metadata={_KEY: json.dumps(document)},
-                )
-            )
+            file.write(_SEAL_ENTRY.sub(rb"\g<1>" + digest.hexdigest().encode() + rb"\g<3>", header))
+            file.write(rest)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):  # where its folder is no folder, for one
             partial.unlink(missing_ok=True)
@@ -179,13 +193,27 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], document: dict[str, An
         ) from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``write_tensors`` wrote.
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a loss of power, where the system can."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def read_tensors(path: Path, *, must_be_sealed: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``write_tensors`` wrote; its SHA-256 is checked.
+
+    Args:
+        path: the file.
+        must_be_sealed: refuse a file without a SHA-256, as other programs and older versions write them.
 
     Raises:
         InputError: missing, cut, damaged, or another kind of file.
     """
-    return _read(path, whole=True)
+    return _read(path, whole=True, must_be_sealed=must_be_sealed)
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -193,7 +221,7 @@ def read_header(path: Path) -> dict[str, Any]:
     return _read(path, whole=False)[1]
 
 
-def _read(path: Path, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, whole: bool, must_be_sealed: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     with path.open("rb") as file:
@@ -206,6 +234,8 @@ def _read(path: Path, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if len(start) < 8 or int.from_bytes(start, "little") > MAX_HEADER_BYTES:
         raise InputError(f"{path}: not a .safetensors file, or a damaged one")
     try:
+        if whole:
+            _check_seal(path, must_be_sealed)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in (file.keys() if whole else ())}
@@ -217,3 +247,20 @@ def _read(path: Path, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(document, dict):
         raise InputError(f"{path}: the description in its header is damaged")
     return tensors, document
+
+
+def _check_seal(path: Path, must_be_there: bool) -> None:
+    """Raise ValueError where a file is not what was written. Without a SHA-256 it passes, if it may."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        header = file.read(int.from_bytes(start, "little"))
+        seal = _SEAL_ENTRY.search(header)
+        if seal is None:
+            if must_be_there:
+                raise ValueError("its SHA-256 is missing")
+            return
+        digest = hashlib.sha256(start + header[: seal.start(2)] + _NO_DIGEST + header[seal.end(2) :])
+        while part := file.read(1 << 20):
+            digest.update(part)
+    if digest.hexdigest().encode() != seal[2]:
+        raise ValueError("its content is not what its SHA-256 says")

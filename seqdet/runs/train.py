@@ -37,7 +37,8 @@ from seqdet.runs.shipped import find_model
 from seqdet.runs.stream import Model
 from seqdet.runs.synth import synth
 from seqdet.runs.train_classifier import ClassifierReport, fit_classifier
-from seqdet.runs.train_loop import TrainReport, Validate, fit
+from seqdet.runs.train_loop import fit
+from seqdet.runs.train_run import TrainReport, Validate
 from seqdet.types import Targets
 
 # (stage, steps done, steps in all)

@@ -24,19 +24,22 @@ from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labelled_clips import Augmentation, LabelledClips, epoch
 from seqdet.errors import DivergedError, InputError, OutputError, UsageError
-from seqdet.model.checkpoint import read_tensors, write_tensors
 from seqdet.model.classifier_checkpoint import ClassifierCard, load_classifier, save_classifier
 from seqdet.model.sequence_classifier import SequenceClassifier, build_classifier
 from seqdet.results.charts import accuracy_png, confusion_png
 from seqdet.results.metrics.classification import confusion
 from seqdet.runs.classify import Classifier, name_sequences
 from seqdet.runs.device import choose_device
+from seqdet.runs.kept_states import has_state, keep_state, newest_state, remove_partial
 from seqdet.runs.report import write_whole
 from seqdet.runs.train_state import optimizer_tensors, part, restore_optimizer
 
 # Every line of the log, as it is written.
 Tell = Callable[[dict[str, Any]], None]
 FORMAT = "seqdet-classifier-training-state"
+VERSION = 2
+# Older states stand in for damaged ones.
+KEPT_STATES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ class _Run:
     def open(self, resume: bool) -> None:
         """Make the folder, or read the state of the run that is there."""
         if resume:
-            self._restore(self.out / "state.safetensors")
+            self._restore()
             return
         if self.out.exists() and any(self.out.iterdir()):
             raise UsageError(
@@ -291,24 +294,29 @@ class _Run:
         tensors |= {f"model.{name}": value.cpu() for name, value in self.model.state_dict().items()}
         tensors |= optimizer_tensors(self.optimizer)
         position = {name: getattr(self.position, name) for name in _Position.__slots__}
-        document = {"format": FORMAT, "version": 1, "position": position}
+        document = {"format": FORMAT, "version": VERSION, "position": position}
         tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
-        write_tensors(self.out / "state.safetensors", tensors, document)
+        keep_state(self.out, tensors, document, KEPT_STATES)
 
-    def _restore(self, path: Path) -> None:
-        if not path.is_file():
+    def _restore(self) -> None:
+        if not has_state(self.out):
             raise UsageError(f"{self.out}: nothing to resume: there is no state.safetensors")
-        tensors, document = read_tensors(path)
-        if document.get("format") != FORMAT or document.get("version") != 1:
-            raise InputError(f"{path}: not a training state of this seqdet; start a new run with --out")
+        remove_partial(self.out)
+        kept = newest_state(self.out, lambda document: document.get("version") == 1)
+        if kept.document.get("format") != FORMAT or kept.document.get("version") not in (1, VERSION):
+            raise InputError(f"{kept.path}: not a training state of this seqdet; start a new run with --out")
+        tensors = kept.tensors
         try:
             self.model.load_state_dict(part(tensors, "model."))
         except RuntimeError as error:
             first = str(error).splitlines()[0]
-            raise InputError(f"{path}: written by a run with another model: {first}") from error
+            raise InputError(f"{kept.path}: written by a run with another model: {first}") from error
         restore_optimizer(self.optimizer, tensors)
         torch.set_rng_state(tensors["rng"])
-        self.position = _Position(**document["position"])
+        self.position = _Position(**kept.document["position"])
+        for reason in kept.damaged:
+            text = f"went on from an older state: {reason}"
+            self._log({"kind": "warning", "step": self.position.steps, "text": text})
 
     def _log(self, line: dict[str, Any]) -> None:
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:

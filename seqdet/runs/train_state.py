@@ -1,12 +1,12 @@
 """The state of a training: what streams carry on, and what is kept on disk so that it can be killed anywhere.
 
-``RUN/state.safetensors`` holds all of it.
+``RUN/state.safetensors`` holds all of it. There is no scheduler and no scaler to keep: the learning rate is a
+function of the step, and bfloat16 needs no scaling.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +14,15 @@ from torch import Tensor
 
 from seqdet.data.loader import ClipPlan
 from seqdet.errors import InputError
-from seqdet.model.checkpoint import read_tensors, write_tensors
 from seqdet.model.detector import Detector
 from seqdet.model.difference import FrameAverages
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import DetectorState
 from seqdet.model.optimise import WeightAverage
+from seqdet.runs.kept_states import KeptState
 
 FORMAT = "seqdet-training-state"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(slots=True)
@@ -36,6 +36,9 @@ class Position:
         plans: what the last batch showed; streams continue from it.
         best: best validation figure so far, -1 before the first evaluation.
         evaluated: how many evaluations are done.
+        evaluated_at: step of the last one, -1 before the first.
+        skipped: batches in a row that were not learned.
+        extra: figures of the best evaluation.
     """
 
     step: int = 0
@@ -44,54 +47,66 @@ class Position:
     plans: tuple[ClipPlan, ...] = ()
     best: float = -1.0
     evaluated: int = 0
+    evaluated_at: int = -1
+    skipped: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def save_state(
-    path: Path,
-    position: Position,
+def state_tensors(
     model: Detector,
     average: WeightAverage,
     optimizer: torch.optim.Optimizer,
     carried: DetectorState | None,
-    config: dict[str, Any],
-) -> None:
-    """Write everything that ``restore_state`` needs to go on as if nothing had happened."""
+) -> dict[str, Tensor]:
+    """A copy of everything that ``restore_state`` needs beside the position, in memory of the CPU."""
     tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
-    tensors |= {f"model.{key}": value.detach().cpu() for key, value in model.state_dict().items()}
-    tensors |= {f"average.{key}": value.detach().cpu() for key, value in average.model.state_dict().items()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        tensors["rng_cuda"] = torch.cuda.get_rng_state()
+    tensors |= {f"model.{key}": value for key, value in model.state_dict().items()}
+    tensors |= {f"average.{key}": value for key, value in average.model.state_dict().items()}
     tensors |= optimizer_tensors(optimizer)
     if carried is not None:
         for index, cell in enumerate([*carried.maps, carried.clip]):
-            tensors[f"carried.{index}.hidden"] = cell.hidden.detach().cpu()
-            tensors[f"carried.{index}.cell"] = cell.cell.detach().cpu()
+            tensors[f"carried.{index}.hidden"] = cell.hidden
+            tensors[f"carried.{index}.cell"] = cell.cell
         if carried.frames is not None:
-            tensors["averages.means"] = carried.frames.means.cpu()
-            tensors["averages.seen"] = carried.frames.seen.cpu()
-    document = {"format": FORMAT, "version": VERSION, "position": asdict(position), "config": config}
-    write_tensors(path, {key: value.contiguous().clone() for key, value in tensors.items()}, document)
+            tensors["averages.means"] = carried.frames.means
+            tensors["averages.seen"] = carried.frames.seen
+    return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
+
+
+def state_document(position: Position, config: dict[str, Any]) -> dict[str, Any]:
+    """What describes the tensors of a state."""
+    return {"format": FORMAT, "version": VERSION, "position": asdict(position), "config": config}
+
+
+def is_older_kind(document: dict[str, Any]) -> bool:
+    """True for a state of the time before states had a SHA-256."""
+    return document.get("format") == FORMAT and document.get("version") == 1
 
 
 def restore_state(
-    path: Path, model: Detector, average: WeightAverage, optimizer: torch.optim.Optimizer
+    kept: KeptState, model: Detector, average: WeightAverage, optimizer: torch.optim.Optimizer
 ) -> tuple[Position, DetectorState | None]:
-    """Read what ``save_state`` wrote into a model, an average and an optimizer that were just built.
+    """Put a state into a model, an average and an optimizer that were just built.
 
     Raises:
-        InputError: missing or damaged, or written by a run with another model.
+        InputError: not a state of this kind of training, or written by a run with another model.
     """
-    tensors, document = read_tensors(path)
-    if document.get("format") != FORMAT or document.get("version") != VERSION:
-        raise InputError(f"{path}: not a training state of this seqdet; start a new run with --out")
+    tensors, document = kept.tensors, kept.document
+    if document.get("format") != FORMAT or document.get("version") not in (1, VERSION):
+        raise InputError(f"{kept.path}: not a training state of this seqdet; start a new run with --out")
     try:
         model.load_state_dict(part(tensors, "model."))
         average.model.load_state_dict(part(tensors, "average."))
     except RuntimeError as error:
         raise InputError(
-            f"{path}: written by a run with another model: {str(error).splitlines()[0]}"
+            f"{kept.path}: written by a run with another model: {str(error).splitlines()[0]}"
         ) from error
     restore_optimizer(optimizer, tensors)
     torch.set_rng_state(tensors["rng"])
+    if "rng_cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng_cuda"])
     fields = dict(document["position"])
     fields["plans"] = tuple(ClipPlan(**plan) for plan in fields["plans"])
     return Position(**fields), _carried(tensors, model)

@@ -19,6 +19,7 @@ from seqdet.errors import DivergedError
 from seqdet.model.checkpoint import load_model
 from seqdet.runs.evaluate import evaluate
 from seqdet.runs.ingest import ingest
+from seqdet.runs.kept_states import Writer
 from seqdet.runs.train import train
 from seqdet.runs.train_loop import Run, TrainReport, fit
 
@@ -152,7 +153,8 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "step", poisoned)
-        # The clock leaps, so that every step is saved.
+        # The clock leaps and nobody waits for the thread that writes, so that every step is saved.
+        patch.setattr(Writer, "start", lambda writer, job: job())
         patch.setattr("seqdet.runs.train_loop.time.monotonic", iter(range(0, 10**9, 1000)).__next__)
         with pytest.raises(DivergedError) as caught:
             fit(data, SMALL, out, tell=remember)

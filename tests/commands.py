@@ -1,0 +1,111 @@
+"""Whole commands in processes of their own, quickly: one process imports everything once and is then copied.
+
+``Commands`` starts this file as a program. It reads one request a line and forks, and the child becomes
+``seqdet ...`` with its own environment and output file: what a user would start, without seconds of imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PREPARE = "import torch; torch.set_num_threads(1); import seqdet.cli.app, seqdet.runs.train"
+
+
+class Commands:
+    """The process that is copied, and what was started from it.
+
+    Args:
+        patch: statements that every command executes before it starts, such as a shorter patience.
+    """
+
+    def __init__(self, patch: str = "") -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, f"{PREPARE}\n{patch}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self._started: list[int] = []
+
+    def __enter__(self) -> Commands:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def _ask(self, **request: Any) -> Any:
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def start(self, *arguments: str | Path, output: Path, **environment: str) -> int:
+        """Start ``seqdet ARGUMENTS``; its stdout and stderr go to ``output``. Returns its process id."""
+        pid = self._ask(argv=["seqdet", *map(str, arguments)], output=str(output), environment=environment)
+        self._started.append(pid)
+        return pid
+
+    def wait(self, pid: int, limit_s: float = 120) -> int:
+        """Its exit code, or minus the signal that killed it."""
+        end = time.monotonic() + limit_s
+        while (code := self._ask(poll=pid)) is None:
+            assert time.monotonic() < end, f"process {pid} is still there after {limit_s} s"
+            time.sleep(0.02)
+        self._started.remove(pid)
+        return code
+
+
+def _become(argv: list[str], output: str, environment: dict[str, str]) -> None:
+    """The child: never returns."""
+    code = 1
+    try:
+        file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.environ.update(environment)
+        sys.argv = argv
+        from seqdet.cli.app import main
+
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _serve() -> None:
+    exec(sys.argv[1], {})
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "poll" in request:
+            pid, status = os.waitpid(request["poll"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _become(request["argv"], request["output"], request["environment"])
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()
