@@ -13,14 +13,14 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from seqdet.config import AnyConfig, ClassifierConfig, Config
+from seqdet.config import AnyConfig, ClassifierConfig, Config, GlimpseRunConfig
 from seqdet.errors import UsageError
 
 _MAX_BYTES = 64 * 1024  # a full configuration has 4 KiB; the parser takes about a second for this much
 _MAX_DEPTH = 16  # the parser recurses
 _Path = tuple[str | int, ...]
-_KINDS = ("detector", "sequence_classifier")
-_AnyConfig = TypeVar("_AnyConfig", Config, ClassifierConfig)
+_KINDS = ("detector", "sequence_classifier", "glimpse")
+_AnyConfig = TypeVar("_AnyConfig", bound=BaseModel)
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -50,10 +50,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
 
 def load_any_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
     """Read a configuration of the kind that its file says; as `load_config`."""
-    config = _read_file(path)
-    if isinstance(config, ClassifierConfig):
-        return with_overrides(config, overrides)
-    return with_overrides(config, overrides)
+    return with_overrides(_read_file(path), overrides)
 
 
 def with_overrides(config: _AnyConfig, overrides: Sequence[str]) -> _AnyConfig:
@@ -96,9 +93,11 @@ def _read_file(path: Path) -> AnyConfig:
         near = difflib.get_close_matches(str(kind), _KINDS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(_KINDS)}"
         raise UsageError(f"{origin(('kind',))}: kind: got {_brief(kind)}; {hint}")
-    return (
-        _validated(Config, tree, origin) if kind == "detector" else _validated(ClassifierConfig, tree, origin)
-    )
+    if kind == "sequence_classifier":
+        return _validated(ClassifierConfig, tree, origin)
+    if kind == "glimpse":
+        return _validated(GlimpseRunConfig, tree, origin)
+    return _validated(Config, tree, origin)
 
 
 class _Refused(Exception):

@@ -34,6 +34,7 @@ ONLY_IN = {
         "seqdet.data.transforms",
         "seqdet.data.cache",  # JPEG in memory
         "seqdet.data.paste",
+        "seqdet.data.crops",
         "seqdet.data.synth",
         "seqdet.results.draw",
     ),

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from seqdet.config import ModelConfig
 from seqdet.errors import InputError, OutputError
-from seqdet.model.detector import PIXEL_MEAN, PIXEL_STD, Detector, build_detector
+from seqdet.model.detector import Detector, build_detector
+from seqdet.model.encoder import PIXEL_MEAN, PIXEL_STD
 
 FORMAT = "seqdet-model"
 CLASSIFIER_FORMAT = "seqdet-sequence-classifier"

@@ -15,14 +15,11 @@ from torch import Tensor, nn
 
 from seqdet.config import ModelConfig
 from seqdet.model.difference import FrameAverages, FrameDifference
-from seqdet.model.encoder import Encoder, Neck, build_encoder
+from seqdet.model.encoder import PIXEL_MEAN, PIXEL_STD, Encoder, Neck, build_encoder
+from seqdet.model.glimpse import Glimpse, build_glimpse
 from seqdet.model.heads import HeadOutput, Heads
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import ClipMemory, DetectorState, MapMemory, TrackMemory
-
-# torchvision's mean and standard deviation of ImageNet, on pixels in 0..255.
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class DetectorOutput(NamedTuple):
@@ -55,6 +52,7 @@ class Detector(nn.Module):
         tracks: TrackMemory,
         max_tracks: int,
         difference: FrameDifference | None = None,
+        glimpse: Glimpse | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -65,6 +63,7 @@ class Detector(nn.Module):
         self.tracks = tracks
         self.max_tracks = max_tracks
         self.difference = difference
+        self.glimpse = glimpse
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
@@ -183,4 +182,5 @@ def build_detector(config: ModelConfig, classes: int) -> Detector:
         tracks=TrackMemory(feature_width, classes, config.track_width, config.peepholes),
         max_tracks=config.max_tracks,
         difference=FrameDifference(rates) if rates else None,
+        glimpse=build_glimpse(config.glimpse, classes) if config.glimpse is not None else None,
     )

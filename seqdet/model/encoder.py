@@ -19,6 +19,9 @@ from torchvision.ops import Conv2dNormActivation
 from seqdet.errors import InputError, UsageError
 
 STRIDES = (4, 8, 16, 32)
+# torchvision's mean and standard deviation of ImageNet, on pixels in 0..255.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class Encoder(nn.Module):

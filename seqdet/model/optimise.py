@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
-from seqdet.model.detector import Detector
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
-def parameter_groups(model: Detector, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Groups for AdamW, each with a ``role``, encoder or rest; norms, biases and peepholes do not decay."""
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -33,15 +34,15 @@ def learning_rate_at(progress: float, step: int, peak: float, warmup_steps: int,
     return peak * warm * cosine
 
 
-class WeightAverage:
+class WeightAverage(Generic[_Network]):
     """Exponential moving average of weights and buffers, with a short memory at the start."""
 
-    def __init__(self, model: Detector, decay: float) -> None:
+    def __init__(self, model: _Network, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, model: Detector, step: int) -> None:
+    def update(self, model: _Network, step: int) -> None:
         """Take in the weights after optimizer step ``step`` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged, current = self.model.state_dict(), model.state_dict()

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from seqdet.config import ClassifierModelConfig
-from seqdet.model.detector import PIXEL_MEAN, PIXEL_STD
-from seqdet.model.encoder import Encoder, build_encoder
+from seqdet.model.encoder import PIXEL_MEAN, PIXEL_STD, Encoder, build_encoder
 from seqdet.model.lstm import CellState, PeepholeLSTM
 
 

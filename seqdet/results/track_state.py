@@ -11,6 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 TRACK_ROWS = 64
+# Added to probabilities before they are multiplied: nothing is ever ruled out.
+_DOUBT = 1e-3
+# What the track memory's word weighs beside the glimpses': it is surer than it is right (decision 013).
+_MEMORY_POWER = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class TrackState(NamedTuple):
         last_frames: (R,) int64: where it was last found.
         last_times_s: (R,) float64: when it was last found.
         class_evidence: (R, K) float64: summed class probabilities.
+        glimpse_evidence: (R, K + 1) float64: summed probabilities of the glimpses, "nothing" last; a row sums
+            to the number of glimpses.
         log_sides: (R, 2) float64: logarithms of width and height in px, averaged (``track_sizes``).
         growth_per_s: (R, 2) float64: their change a second.
         size_hits: (R,) int64: from how many detections they are.
@@ -94,6 +100,7 @@ class TrackState(NamedTuple):
     last_frames: np.ndarray
     last_times_s: np.ndarray
     class_evidence: np.ndarray
+    glimpse_evidence: np.ndarray
     log_sides: np.ndarray
     growth_per_s: np.ndarray
     size_hits: np.ndarray
@@ -135,6 +142,7 @@ def initial_track_state(classes: int) -> TrackState:
         last_frames=np.zeros(TRACK_ROWS, np.int64),
         last_times_s=np.zeros(TRACK_ROWS),
         class_evidence=np.zeros((TRACK_ROWS, classes)),
+        glimpse_evidence=np.zeros((TRACK_ROWS, classes + 1)),
         log_sides=np.zeros((TRACK_ROWS, 2)),
         growth_per_s=np.zeros((TRACK_ROWS, 2)),
         size_hits=np.zeros(TRACK_ROWS, np.int64),
@@ -164,6 +172,36 @@ def freed(state: TrackState, rows: np.ndarray) -> TrackState:
     return state._replace(ended=(*state.ended, *ended)) if ended else state
 
 
+def class_words(state: TrackState, rows: np.ndarray) -> np.ndarray:
+    """What tracks have shown of their class in all: class evidence, shared out anew by the glimpses.
+
+    Memory and glimpses see different things, so that their probabilities are multiplied (a product of
+    experts, Hinton 1999); how much evidence there is stays.
+
+    Args:
+        state: of the tracks.
+        rows: (N,) int64; a row of -1 gives the last row, for callers that mask it.
+
+    Returns:
+        (N, K) float64, a private copy.
+    """
+    evidence = state.class_evidence[rows]
+    glimpses = state.glimpse_evidence[rows, :-1]
+    total, seen = evidence.sum(axis=1, keepdims=True), glimpses.sum(axis=1, keepdims=True)
+    both = (total > 0) & (seen > 0)
+    of_memory = evidence / np.where(both, total, 1) + _DOUBT
+    of_glimpses = glimpses / np.where(both, seen, 1) + _DOUBT
+    product = of_memory**_MEMORY_POWER * of_glimpses
+    return np.where(both, total * product / product.sum(axis=1, keepdims=True), evidence)
+
+
+def realness(state: TrackState, rows: np.ndarray) -> np.ndarray:
+    """(N,) in 0..1: how much the glimpses took each track for an object; 1 without glimpses."""
+    looks = state.glimpse_evidence[rows].sum(axis=1)
+    nothing = state.glimpse_evidence[rows, -1]
+    return 1 - np.divide(nothing, looks, out=np.zeros_like(looks), where=looks > 0)
+
+
 def ended_track(state: TrackState, row: int) -> EndedTrack:
     """What is to be remembered of a row."""
     return EndedTrack(
@@ -172,5 +210,5 @@ def ended_track(state: TrackState, row: int) -> EndedTrack:
         last_frame=int(state.last_frames[row]),
         hits=int(state.hits[row]),
         score=float(state.scores[row]),
-        class_evidence=state.class_evidence[row].copy(),
+        class_evidence=class_words(state, np.array([row]))[0],
     )

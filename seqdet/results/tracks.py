@@ -34,6 +34,7 @@ from seqdet.results.track_state import (
     EndedTrack,
     TrackOptions,
     TrackState,
+    class_words,
     copied,
     ended_track,
     freed,
@@ -139,7 +140,7 @@ def label_detections(detections: Detections, state: TrackState, rows: np.ndarray
     """
     ids = np.where(rows >= 0, state.track_ids[rows], -1)
     confirmed = ids >= 0
-    evidence = state.class_evidence[rows]
+    evidence = class_words(state, rows)
     total = evidence.sum(axis=1)
     known = confirmed & (total > 0)
     class_ids = np.where(confirmed, detections.class_ids, -1)

@@ -40,6 +40,7 @@ from seqdet.results.tracks import (
 )
 from seqdet.runs.device import choose_device
 from seqdet.runs.exported import WEIGHTS, is_exported, read_exported
+from seqdet.runs.glimpses import looked_closer
 from seqdet.runs.network import Network
 from seqdet.runs.runtimes import choose_runtime, network_of_export, network_of_weights
 from seqdet.runs.shipped import find_model
@@ -82,6 +83,8 @@ class StreamOptions:
         score_memory: how much a track's smoothed score weighs in the score of its detections, 0..1.
         size_memory_s: seconds over which the size of a track's boxes is averaged; 0: as each frame says.
         unconfirmed_factor: what the score of a detection without a confirmed track is multiplied with, 0..1.
+        glimpses: how many tracks are looked at more closely in a frame, by models that were trained for it.
+        realness_power: how much it costs a track to look like nothing from near; 0 switches it off.
         memory: False forgets everything in the network after every frame: a control of every evaluation.
         track_class: what names a track: "memory", the track LSTM, or "vote", a majority vote of its boxes,
             each for the class that its frame takes it for.
@@ -94,6 +97,8 @@ class StreamOptions:
     score_memory: float = 0.7
     size_memory_s: float = 0.4
     unconfirmed_factor: float = 0.3
+    glimpses: int = 2
+    realness_power: float = 2.0
     memory: bool = True
     track_class: Literal["memory", "vote"] = "memory"
 
@@ -293,6 +298,9 @@ class Model:
             )
             probabilities = logits.softmax(-1).cpu().numpy()
             tracks = with_class_evidence(tracks, at[seen], probabilities, source.scores[seen])
+            tracks = looked_closer(
+                self.detector.glimpse, tracks, at, source.boxes_xyxy_px, frame.rgb, self.options.glimpses
+            )
         source = with_track_memory(
             replace(source, boxes_xyxy_px=steady),
             tracks,
@@ -300,6 +308,7 @@ class Model:
             self.options.class_memory,
             self.options.score_memory,
             self.options.unconfirmed_factor,
+            self.options.realness_power,
         )
         return label_detections(source, tracks, at), tracks, rows
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from seqdet.boxes import centres
-from seqdet.results.tracks import TrackState
+from seqdet.results.track_state import TrackState, class_words, realness
 from seqdet.types import Detections
 
 
@@ -32,16 +32,18 @@ def with_track_memory(
     class_memory: float,
     score_memory: float,
     unconfirmed_factor: float,
+    realness_power: float,
 ) -> Detections:
     """Detections whose class and score also say what their tracks have shown so far.
 
     The class probabilities are mixed with the track's evidence, the score with its smoothed score,
     so that one weak frame does not make a box flicker. A detection without a confirmed track is worth less:
     clutter comes and goes, objects stay (tubelet rescoring, Kang et al., CVPR 2016, without looking ahead).
+    So is one whose track looks like nothing from near.
     """
     if not len(detections):
         return detections
-    evidence = tracks.class_evidence[rows]
+    evidence = class_words(tracks, rows)
     total = evidence.sum(axis=1, keepdims=True)
     known = (rows >= 0)[:, None] & (total > 0)
     share = np.divide(evidence, total, out=np.zeros_like(evidence), where=total > 0)
@@ -50,6 +52,7 @@ def with_track_memory(
     smooth = (1 - score_memory) * detections.scores + score_memory * tracks.scores[rows]
     confirmed = (rows >= 0) & (tracks.track_ids[rows] >= 0)
     scores = np.where(confirmed, smooth, detections.scores * unconfirmed_factor)
+    scores = np.where(rows >= 0, scores * realness(tracks, rows) ** realness_power, scores)
     return replace(
         detections,
         class_scores=mixed.astype(np.float32),
@@ -64,7 +67,7 @@ def sequence_class(evidence: np.ndarray, tracks: TrackState) -> tuple[int, float
     -1 while nothing was found. On val the tracks alone name more clips than any mixture with the clip memory
     (docs/log.md).
     """
-    of_tracks = tracks.class_evidence.sum(axis=0) + sum(
+    of_tracks = class_words(tracks, np.flatnonzero(tracks.active)).sum(axis=0) + sum(
         (ended.class_evidence for ended in tracks.ended), np.zeros(len(evidence))
     )
     word = of_tracks if of_tracks.sum() > 0 else evidence

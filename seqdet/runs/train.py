@@ -17,6 +17,7 @@ from seqdet.config import (
     ClassifierConfig,
     Config,
     DataConfig,
+    GlimpseRunConfig,
     ModelConfig,
     StageConfig,
     TrainConfig,
@@ -37,6 +38,7 @@ from seqdet.runs.shipped import find_model
 from seqdet.runs.stream import Model
 from seqdet.runs.synth import synth
 from seqdet.runs.train_classifier import ClassifierReport, fit_classifier
+from seqdet.runs.train_glimpse import GlimpseReport, fit_glimpse
 from seqdet.runs.train_loop import fit
 from seqdet.runs.train_run import TrainReport, Validate
 from seqdet.types import Targets
@@ -61,8 +63,8 @@ def train(
     force: bool = False,
     progress: Progress | None = None,
     tell: Tell | None = None,
-) -> TrainReport | ClassifierReport:
-    """Train a detector, or a sequence classifier where ``config`` is of that kind.
+) -> TrainReport | ClassifierReport | GlimpseReport:
+    """Train a detector, or what else ``config`` is of: a sequence classifier, a detector's glimpse.
 
     Args:
         data: folder of a data set; None renders the small built-in task and trains on that, in minutes. A
@@ -96,6 +98,8 @@ def train(
         shutil.rmtree(run)
     if isinstance(config, ClassifierConfig):
         return _train_classifier(data, config, run, resume is not None, start, device, progress, tell)
+    if isinstance(config, GlimpseRunConfig):
+        return _train_glimpse(data, config, run, resume is not None, start, device, progress, tell)
     if data is None:
         data = run.with_name(run.name + "-data")
         config = config or built_in_config()
@@ -159,6 +163,35 @@ def _train_classifier(
             progress(f"training (loss {line['loss']:.2f})", line["step"], line["steps"])
 
     return fit_classifier(load_dataset(data), config, run, resume=resume, device=device, tell=say)
+
+
+def _train_glimpse(
+    data: Path | None,
+    config: GlimpseRunConfig,
+    run: Path,
+    resume: bool,
+    start: str | Path | None,
+    device: str,
+    progress: Progress | None,
+    tell: Tell | None,
+) -> GlimpseReport:
+    if resume:
+        raise UsageError("a glimpse is trained in minutes and not resumed; begin anew with --from and --out")
+    if data is None or start is None:
+        raise UsageError(
+            "a glimpse is a second look for a trained detector: give DATA and the detector, --from MODEL"
+        )
+
+    def say(line: dict[str, Any]) -> None:
+        if tell is not None:
+            tell(line)
+        if progress is not None and line["kind"] == "crops":
+            progress(f"crops of {line['split']}", line["done"], line["of"])
+        if progress is not None and line["kind"] == "step":
+            whole = max(line["step"], round(line["step"] / max(line["progress"], 1e-6)))
+            progress(f"training (loss {line['loss']:.2f})", line["step"], whole)
+
+    return fit_glimpse(load_dataset(data), config, run, start, device=device, tell=say)
 
 
 def built_in_config() -> Config:

@@ -96,6 +96,8 @@ class Run:
         for part in config.train.freeze:
             if (frozen := getattr(self.model, part)) is not None:
                 frozen.requires_grad_(False)
+        if self.model.glimpse is not None:  # trained on its own (train_glimpse)
+            self.model.glimpse.requires_grad_(False)
         self.average = WeightAverage(self.model, config.train.ema_decay)
         groups = parameter_groups(self.model, config.train.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=config.train.learning_rate)
