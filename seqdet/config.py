@@ -140,9 +140,7 @@ class DataConfig(_Section):
     reversible: tuple[str, ...] = Field(
         (), description="classes whose clips may be played backwards: no order in time defines them"
     )
-    cache_gib: float = Field(
-        6.0, ge=0, description="memory (GiB) for decoded frames, kept as JPEG; 0 decodes anew"
-    )
+    cache_gib: float = Field(6.0, ge=0, description="memory (GiB) for decoded frames; 0 decodes anew")
     workers: int = Field(1, ge=0, le=32, description="threads that prepare batches")
 
 
@@ -282,9 +280,7 @@ class ClassifierDataConfig(_Section):
     where: dict[str, str] = Field(
         default_factory=dict, description="keep only sequences with these attributes, e.g. {sensor: thermal}"
     )
-    cache_gib: float = Field(
-        2.0, ge=0, description="memory (GiB) for decoded frames, kept as JPEG; 0 decodes anew"
-    )
+    cache_gib: float = Field(2.0, ge=0, description="memory (GiB) for decoded frames; 0 decodes anew")
 
 
 class ClassifierTrainConfig(_Section):

@@ -32,7 +32,7 @@ ONLY_IN = {
     "cv2": (
         "seqdet.video",
         "seqdet.data.transforms",
-        "seqdet.data.cache",  # JPEG in memory
+        "seqdet.data.pack",  # channels taken apart and together
         "seqdet.data.paste",
         "seqdet.data.crops",
         "seqdet.data.synth",

@@ -46,7 +46,10 @@ def train(
     labelled clips. It may be killed at any time: --resume continues it.
     """
     settings = _settings(data, config, override or [], resume, start)
+    from seqdet.runs.device import keep_freed_memory
     from seqdet.runs.train import train as run
+
+    keep_freed_memory()
 
     if data is None and resume is None:
         say("no DATA is given: this trains the small built-in synthetic task, in minutes", quiet=quiet)

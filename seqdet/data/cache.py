@@ -1,38 +1,43 @@
-"""Decoded frames kept in memory as JPEG, so that any window of any video is at hand.
+"""Decoded frames kept in memory, so that any window of any video is at hand.
 
 Videos are read in spans from keyframe to keyframe (``video.spans``), so that a window of a long recording
-does not wait for all of it. A frame of 320x256 takes 11 (thermal) to 22 KB (visible) so, and .2 to .5 ms to
-decode, about as long as from the video. Grey pictures are kept with one channel, which changes no pixel and
-takes half the time.
+does not wait for all of it. While there is room, frames are kept as they are; where it becomes scarce, those
+of the spans that were not asked for the longest are packed, without loss, and where that is not enough they
+leave. Whatever is kept, the pictures are the same. Grey ones have one channel.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from seqdet.boxes import Letterbox
 from seqdet.data.dataset import Sequence
+from seqdet.data.pack import Packed, in_one_thread, pack, unpack
 from seqdet.data.transforms import shrink
-from seqdet.errors import InputError
 from seqdet.video.spans import InexactError, Spans, find_spans, in_order, read_span
 
-JPEG_QUALITY = 95
+# A video that can only be read in order is one span: of a long one, frames beyond this are packed at once.
+MOST_OPEN_BYTES = 256 << 20
 
 
-class _Kept(NamedTuple):
-    """One span: F frames as JPEG, each with whether it is grey, and their (F,) times in seconds."""
+@dataclass(slots=True)
+class _Kept:
+    """One span: F frames and their (F,) times in seconds."""
 
-    pictures: list[tuple[np.ndarray, bool]]
+    pictures: Items[np.ndarray | Packed]
     times_s: np.ndarray
 
     @property
     def nbytes(self) -> int:
-        return sum(data.nbytes for data, _ in self.pictures)
+        return sum(picture.nbytes for picture in self.pictures)
+
+    def packed(self) -> list[Packed]:
+        return [each if isinstance(each, Packed) else pack(each) for each in self.pictures]
 
 
 class FrameCache:
@@ -41,7 +46,7 @@ class FrameCache:
     One reader at a time: each worker thread has a cache of its own.
 
     Args:
-        limit_bytes: memory for JPEG data; 0 keeps only the span that was read last.
+        limit_bytes: memory for frames; 0 keeps only the span that was read last.
         fit_wh: frames larger than this are shrunk to fit before they are kept.
     """
 
@@ -51,6 +56,7 @@ class FrameCache:
         self.used_bytes = 0
         self._spans: dict[Path, Spans] = {}
         self._kept: OrderedDict[tuple[Path, int], _Kept] = OrderedDict()
+        in_one_thread()
 
     def frames(self, sequence: Sequence, indices: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Frames by index.
@@ -60,7 +66,8 @@ class FrameCache:
             indices: (T,) frame indices from 0; one beyond the last decoded frame gives the last one.
 
         Returns:
-            T arrays (H, W, 3) uint8 and their (T,) times in seconds.
+            T arrays (H, W, 3) uint8, or (H, W) where a frame is grey, not to be changed; and their (T,) times
+            in seconds.
         """
         if sequence.video not in self._spans:
             self._spans[sequence.video] = find_spans(sequence.video, sequence.frames)
@@ -81,7 +88,8 @@ class FrameCache:
             number = spans.of(index)
             kept = self._span(sequence, spans, number)
             place = min(index - int(spans.starts[number]), len(kept.pictures) - 1)
-            pictures.append(_unpacked(*kept.pictures[place]))
+            picture = kept.pictures[place]
+            pictures.append(unpack(picture) if isinstance(picture, Packed) else picture)
             times[t] = kept.times_s[place]
         return pictures, times
 
@@ -89,38 +97,36 @@ class FrameCache:
         """One span, read where it is not kept."""
         key = (sequence.video, number)
         if key not in self._kept:
-            self._kept[key] = kept = self._read(sequence, spans, number)
+            self._kept[key] = kept = _read(
+                spans, number, Letterbox.fit(sequence.size_wh, self.fit_wh).scaled_wh
+            )
             self.used_bytes += kept.nbytes
-            while self.used_bytes > self.limit_bytes and len(self._kept) > 1:
-                self.used_bytes -= self._kept.popitem(last=False)[1].nbytes
+            self._make_room()
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def _read(self, sequence: Sequence, spans: Spans, number: int) -> _Kept:
-        size_wh = Letterbox.fit(sequence.size_wh, self.fit_wh).scaled_wh
-        pictures: list[tuple[np.ndarray, bool]] = []
-        times: list[float] = []
-        for frame in read_span(spans, number):
-            small = shrink(frame.rgb, size_wh) if size_wh[0] < frame.rgb.shape[1] else frame.rgb
-            pictures.append(_packed(small))
-            times.append(frame.time_s)
-        return _Kept(pictures, np.array(times))
+    def _make_room(self) -> None:
+        """Pack, then forget, what was not asked for the longest; never the span that was just read."""
+        *older, _ = self._kept.values()
+        for kept in older:
+            if self.used_bytes <= self.limit_bytes:
+                return
+            if self.limit_bytes:
+                before = kept.nbytes
+                kept.pictures = kept.packed()
+                self.used_bytes += kept.nbytes - before
+        while self.used_bytes > self.limit_bytes and len(self._kept) > 1:
+            self.used_bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
-def _packed(rgb: np.ndarray) -> tuple[np.ndarray, bool]:
-    """A picture as JPEG, and whether it is grey."""
-    red, green, blue = cv2.split(rgb)
-    grey = np.array_equal(red, green) and np.array_equal(green, blue)
-    # A flipped view instead of a copy would take OpenCV twice as long to encode.
-    source = red if grey else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".jpg", source, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise InputError(f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be kept as JPEG")
-    return data, grey
-
-
-def _unpacked(jpeg: np.ndarray, grey: bool) -> np.ndarray:
-    picture = cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB)
-    if picture is None:
-        raise InputError("a frame in the cache cannot be decoded again; is the memory of this machine sound?")
-    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if grey else picture
+def _read(spans: Spans, number: int, size_wh: tuple[int, int]) -> _Kept:
+    pictures: list[np.ndarray | Packed] = []
+    times: list[float] = []
+    used_bytes = 0
+    for picture in read_span(spans, number):
+        larger = size_wh[0] < picture.pixels.shape[1]
+        small = shrink(picture.pixels, size_wh) if larger else picture.pixels
+        used_bytes += small.nbytes
+        pictures.append(small if used_bytes < MOST_OPEN_BYTES else pack(small))
+        times.append(picture.time_s)
+    return _Kept(pictures, np.array(times))

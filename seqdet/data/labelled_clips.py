@@ -13,7 +13,7 @@ import numpy as np
 
 from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Sequence
-from seqdet.data.transforms import ClipGeometry
+from seqdet.data.transforms import ClipGeometry, in_colour
 from seqdet.data.windows import window_indices, window_starts
 
 
@@ -88,4 +88,4 @@ def _window(
     pictures, _ = cache.frames(sequence, window_indices(sequence.frames, start, frames, stride))
     source_wh = (pictures[0].shape[1], pictures[0].shape[0])
     geometry = augmentation.draw(rng, source_wh, cache.fit_wh)
-    return np.stack([geometry.warp(picture) for picture in pictures])
+    return in_colour(geometry.warp_clip(pictures))

@@ -17,7 +17,7 @@ from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
 from seqdet.data.paste import Placement, paste_clutter, paste_track
-from seqdet.data.transforms import ClipGeometry, photometric, stands_still
+from seqdet.data.transforms import ClipGeometry, as_rgb, in_colour, photometric, stands_still
 from seqdet.data.windows import next_start, window_indices, window_starts, with_gap
 from seqdet.errors import InputError, UsageError
 from seqdet.types import ClipBatch, Targets
@@ -238,12 +238,12 @@ class ClipRenderer:
             if shape.augment
             else ClipGeometry.fit(source_wh, self.input_wh)
         )
-        frames = np.empty((len(pictures), self.input_wh[1], self.input_wh[0], 3), np.uint8)
-        for picture, out in zip(pictures, frames, strict=True):
-            geometry.warp(picture, out)
+        frames = geometry.warp_clip(pictures)
         truth = [self._targets(plan.sequence, int(i), source_wh) for i in indices]
         boxes, classes, present = _by_track(truth, geometry)
         class_id = sequence.class_id
+        if plan.clutter >= 0 or plan.donor >= 0 or not shape.augment:
+            frames = in_colour(frames)
         if plan.clutter >= 0 and stands_still(frames):
             self._paste_clutter(plan, frames, boxes, present)
         if plan.donor >= 0:
@@ -296,7 +296,7 @@ class ClipRenderer:
             plan.stride,
         )
         now = slice(done_before, done_before + shape.frames)
-        pictures, _ = self.cache.frames(donor, path[now])
+        pictures = [as_rgb(picture) for picture in self.cache.frames(donor, path[now])[0]]
         source_wh = (pictures[0].shape[1], pictures[0].shape[0])
         truth = [self._targets(plan.donor, int(i), source_wh) for i in path]
         donor_boxes, donor_classes, donor_present = _by_track(truth, ClipGeometry(np.eye(2, 3), source_wh))
@@ -326,10 +326,10 @@ class ClipRenderer:
         if not donor.boxes_known:  # its spots may be objects
             return
         index = int(rng.integers(donor.frames))
-        pictures, _ = self.cache.frames(donor, np.array([index]))
-        size_wh = (pictures[0].shape[1], pictures[0].shape[0])
+        picture = as_rgb(self.cache.frames(donor, np.array([index]))[0][0])
+        size_wh = (picture.shape[1], picture.shape[0])
         truth = self._targets(plan.clutter, index, size_wh)
-        paste_clutter(frames, pictures[0], truth.boxes_xyxy_px, boxes, present, rng)
+        paste_clutter(frames, picture, truth.boxes_xyxy_px, boxes, present, rng)
 
     def _may_turn(self, plan: ClipPlan, clip: ClipTracks) -> bool:
         """True when every class in the clip, and its own, looks the same backwards."""

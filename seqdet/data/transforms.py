@@ -100,29 +100,61 @@ class ClipGeometry:
 
     def warp(self, rgb: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """(H, W, 3) uint8 source picture -> (input height, input width, 3) uint8, a new array or ``out``."""
-        matrix = self.matrix
         if out is None:
             out = np.empty((self.input_wh[1], self.input_wh[0], 3), np.uint8)
-        if out.shape == rgb.shape and np.array_equal(matrix, np.eye(2, 3)):
+        if out.shape == rgb.shape and self.is_identity:
             out[:] = rgb
             return out
+        return self._sampled(rgb, out)
+
+    def warp_clip(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """T pictures of one size, each (H, W, 3) or (H, W) uint8, through the same map.
+
+        Returns:
+            (T, input height, input width, 3) uint8; (T, input height, input width) where all are grey.
+        """
+        grey = all(picture.ndim == 2 for picture in pictures)
+        out = np.empty((len(pictures), self.input_wh[1], self.input_wh[0], 3)[: 3 if grey else 4], np.uint8)
+        if not grey:
+            for picture, warped in zip(pictures, out, strict=True):
+                self.warp(as_rgb(picture), warped)
+        elif out.shape[1:] == pictures[0].shape and self.is_identity:
+            np.stack(pictures, out=out)
+        else:
+            # Four at once, as channels of one picture: places and weights are then worked out once for them.
+            mixed = np.empty((*out.shape[1:], 4), np.uint8)
+            for start in range(0, len(pictures), 4):
+                four = pictures[start : start + 4]
+                self._sampled(cv2.merge(four + four[:1] * (4 - len(four))), mixed)
+                channels = [k for each in range(len(four)) for k in (each, each)]
+                cv2.mixChannels([mixed], list(out[start : start + 4]), channels)
+        return out
+
+    @property
+    def is_identity(self) -> bool:
+        """True where pixels stay what they are."""
+        return bool(np.array_equal(self.matrix, np.eye(2, 3)))
+
+    def _sampled(self, picture: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """A picture of any number of channels through the map, into ``out``."""
+        matrix = self.matrix
         scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
         if scale < 0.75:  # shrinking by sampling would alias: take area means first
-            half = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
-            factors = np.array([rgb.shape[1] / half[0], rgb.shape[0] / half[1]])
-            rgb = shrink(rgb, half)
+            half = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+            factors = np.array([picture.shape[1] / half[0], picture.shape[0] / half[1]])
+            picture = shrink(picture, half)
             matrix = np.hstack([matrix[:, :2] * factors, matrix[:, 2:]])
         # OpenCV places pixel centres on whole numbers, we place edges there.
         centred = matrix.copy()
         centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
         return cv2.warpAffine(
-            rgb,
+            picture,
             centred,
             self.input_wh,
             dst=out,
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(PAD_VALUE,) * 3,
+            borderValue=(PAD_VALUE,) * 4,
         )
 
     def map_boxes(self, boxes_xyxy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,8 +190,23 @@ def stands_still(frames: np.ndarray, limit_px: float = 0.5) -> bool:
     return float(np.hypot(x, y)) < limit_px
 
 
+def as_rgb(picture: np.ndarray) -> np.ndarray:
+    """(H, W) grey uint8 -> (H, W, 3) RGB; what has three channels stays as it is."""
+    return picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
+
+
+def in_colour(frames: np.ndarray) -> np.ndarray:
+    """(T, H, W) grey uint8 -> (T, H, W, 3) RGB; what has three channels stays as it is."""
+    if frames.ndim == 4:
+        return frames
+    out = np.empty((*frames.shape, 3), np.uint8)
+    for grey, rgb in zip(frames, out, strict=True):
+        cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB, dst=rgb)
+    return out
+
+
 @lru_cache(maxsize=1)
-def _photometric() -> albumentations.Compose:
+def _spoiling() -> albumentations.Compose:
     return albumentations.Compose(
         [
             albumentations.OneOf(
@@ -169,7 +216,7 @@ def _photometric() -> albumentations.Compose:
                     albumentations.ImageCompression(quality_range=(40, 85), p=1),
                     albumentations.Downscale(scale_range=(0.5, 0.8), p=1),
                 ],
-                p=0.2,
+                p=1,
             ),
         ]
     )
@@ -179,26 +226,42 @@ def photometric(frames: np.ndarray, rng: np.random.Generator, noise: np.random.G
     """Random contrast, brightness, gamma, inversion, colour loss, blur, compression, noise: one draw a clip.
 
     Args:
-        frames: (T, H, W, 3) uint8.
+        frames: (T, H, W, 3) uint8, or (T, H, W) grey, which takes a third of the work.
         rng: where the draw comes from; the next chunk of a stream has the same.
         noise: where the noise comes from; new in every chunk.
 
     Returns:
         (T, H, W, 3) uint8, a new array.
     """
-    flat = frames.reshape(-1, frames.shape[2], 3)
-    if rng.random() < 0.3:
-        flat = cv2.cvtColor(cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    curve = _tone_curve(rng)
-    alike = (curve == curve[:, :, :1]).all()  # one table for all channels is much quicker
-    flat = cv2.LUT(np.ascontiguousarray(flat), curve[:, 0, 0] if alike else curve)
-    frames = flat.reshape(frames.shape)
-    transform = _photometric()
-    transform.set_random_seed(int(rng.integers(2**31)))
-    frames = transform(images=frames)["images"]
+    if rng.random() < 0.3 and frames.ndim == 4:
+        frames = cv2.cvtColor(_rows(frames), cv2.COLOR_RGB2GRAY).reshape(frames.shape[:3])
+    frames = _toned(frames, _tone_curve(rng))
+    seed = int(rng.integers(2**31))
+    if np.random.default_rng(seed).random() < 0.2:
+        transform = _spoiling()
+        transform.set_random_seed(seed)
+        frames = transform(images=in_colour(frames))["images"]
     if rng.random() < 0.4:
         frames = _add_noise(frames, rng.uniform(2, 12), rng.random() < 0.7, noise)
-    return frames
+    return in_colour(frames)
+
+
+def _rows(frames: np.ndarray) -> np.ndarray:
+    """All frames below each other, as one picture."""
+    return np.ascontiguousarray(frames).reshape(-1, *frames.shape[2:])
+
+
+def _toned(frames: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """Every level through the (256, 1, 3) table: a new array, grey where frames and table are."""
+    alike = (curve == curve[:, :, :1]).all()  # one table for all channels is much quicker
+    flat = _rows(frames)
+    if alike:
+        toned = cv2.LUT(flat, curve[:, 0, 0])
+    elif frames.ndim == 3:
+        toned = cv2.merge([cv2.LUT(flat, np.ascontiguousarray(curve[:, 0, k])) for k in range(3)])
+    else:
+        toned = cv2.LUT(flat, curve)
+    return toned.reshape(*frames.shape[:3], *toned.shape[2:])
 
 
 def _tone_curve(rng: np.random.Generator) -> np.ndarray:
@@ -215,14 +278,15 @@ def _tone_curve(rng: np.random.Generator) -> np.ndarray:
 
 def _add_noise(frames: np.ndarray, sigma: float, grey: bool, rng: np.random.Generator) -> np.ndarray:
     """Sensor noise: one field of normal numbers, moved to another place in every frame."""
-    _, height, width, _ = frames.shape
+    if not grey:
+        frames = in_colour(frames)
+    height, width = frames.shape[1:3]
     field = rng.standard_normal((height, width, 1 if grey else 3), dtype=np.float32) * sigma
-    field = np.broadcast_to(field, (height, width, 3)).astype(np.int16)
+    field = field[:, :, 0] if frames.ndim == 3 else np.broadcast_to(field, (height, width, 3))
     # Twice in each direction, so that a piece of it is the field moved round; bright and dark apart, because
     # sums of bytes are ten times as quick as those of mixed numbers.
-    brighter, darker = (
-        np.tile(np.clip(part, 0, 255).astype(np.uint8), (2, 2, 1)) for part in (field, -field)
-    )
+    twice = (2, 2, 1)[: field.ndim]
+    brighter, darker = (np.tile(np.clip(part, 0, 255).astype(np.uint8), twice) for part in (field, -field))
     noisy = np.empty_like(frames)
     for t, frame in enumerate(frames):
         y, x = (height, width) - rng.integers(0, (height, width))

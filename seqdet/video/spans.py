@@ -9,6 +9,9 @@ earlier one, and must give exactly the times that the walk found; what a stream 
 keyframe (leading pictures of an open group) is passed over. Where packets have no times or times that
 repeat, where OpenCV shows the first frame otherwise, and where a decoded span differs, the source is one
 span, read in order by ``open_video``.
+
+Pictures without colour, as thermal cameras give them, stay one channel: a third of the work for all that
+follows.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from seqdet.errors import InputError
 from seqdet.types import Frame
 from seqdet.video.capture import ROTATIONS
 from seqdet.video.folder import is_image_name, list_images, read_image
+from seqdet.video.levels import Pixels, one_channel
 from seqdet.video.probe import CODECS_WITH_HIDDEN_PACKETS, open_container, picture_stream
 from seqdet.video.reader import DEFAULT_IMAGE_FPS, MAX_PIXELS, open_video
 
@@ -37,6 +41,26 @@ LEAST_FRAMES = 48
 
 class InexactError(Exception):
     """A span did not decode to the frames that its packets promise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded picture of a span.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB; (H, W) uint8 where the three channels are the same.
+        index: position in the source, from 0.
+        time_s: presentation time in seconds.
+    """
+
+    pixels: np.ndarray
+    index: int
+    time_s: float
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self.pixels if self.pixels.ndim == 3 else cv2.cvtColor(self.pixels, cv2.COLOR_GRAY2RGB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +154,7 @@ def _is_equal(spans: Spans, first: Frame) -> bool:
     return np.array_equal(frame.rgb, first.rgb) and frame.time_s == first.time_s
 
 
-def read_span(spans: Spans, number: int) -> Iterator[Frame]:
+def read_span(spans: Spans, number: int) -> Iterator[Picture]:
     """The frames of one span, numbered as in the whole source.
 
     Raises:
@@ -142,23 +166,26 @@ def read_span(spans: Spans, number: int) -> Iterator[Frame]:
         yield from _pictures(spans, first)
     elif not len(spans.ticks):
         with open_video(spans.source) as reader:
-            yield from reader
+            for frame in reader:
+                yield Picture(one_channel(frame.rgb), frame.index, frame.time_s)
     else:
         last = int(spans.starts[number + 1]) if number + 1 < len(spans.starts) else len(spans.ticks)
         yield from _decoded(spans, first, last)
 
 
-def _pictures(spans: Spans, first: int) -> Iterator[Frame]:
+def _pictures(spans: Spans, first: int) -> Iterator[Picture]:
     for index in range(first, min(first + LEAST_FRAMES, len(spans.images))):
         try:
-            yield Frame(read_image(spans.images[index], MAX_PIXELS), index, index / DEFAULT_IMAGE_FPS)
+            pixels = one_channel(read_image(spans.images[index], MAX_PIXELS))
+            yield Picture(pixels, index, index / DEFAULT_IMAGE_FPS)
         except InputError as error:  # read in order, those behind it move up
             raise InexactError(str(error)) from error
 
 
-def _decoded(spans: Spans, first: int, last: int) -> Iterator[Frame]:
+def _decoded(spans: Spans, first: int, last: int) -> Iterator[Picture]:
     """Frames ``first`` to ``last`` - 1, each held against the time that its packet has."""
     wanted = first
+    convert = Pixels()
     try:
         for picture in _from_before(str(spans.source), int(spans.ticks[first])):
             if picture.pts is None or picture.pts < spans.ticks[wanted]:
@@ -169,10 +196,10 @@ def _decoded(spans: Spans, first: int, last: int) -> Iterator[Frame]:
                 raise InexactError(f"frame {wanted} is not the one that its packet promised")
             if picture.format.components[0].bits > 8:
                 raise InexactError("OpenCV and PyAV show colours of more than 8 bits differently")
-            rgb: np.ndarray = picture.to_ndarray(format="rgb24", interpolation="BICUBIC")
+            pixels = convert(picture)
             if spans.rotation_degrees:
-                rgb = cv2.rotate(rgb, ROTATIONS[spans.rotation_degrees])
-            yield Frame(rgb, wanted, float(int(spans.ticks[wanted]) * spans.time_base))
+                pixels = cv2.rotate(pixels, ROTATIONS[spans.rotation_degrees])
+            yield Picture(pixels, wanted, float(int(spans.ticks[wanted]) * spans.time_base))
             wanted += 1
             if wanted == last:
                 return

@@ -19,6 +19,7 @@ from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Sequence, load_dataset, save_dataset
 from seqdet.data.labels import Labels
 from seqdet.data.loader import BatchShape, ClipPlan, ClipRenderer
+from seqdet.runs.device import keep_freed_memory
 from seqdet.video.reader import read_info
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_videos"
@@ -42,6 +43,7 @@ def test_reading_clips_against_bare_decoding(name: str, tmp_path: Path) -> None:
     sequence = Sequence("clip", video, frames, info.size_wh, float(info.fps or 30), 0)
     save_dataset(tmp_path / "data", ("thing",), [(sequence, None, labels)])
     dataset = load_dataset(tmp_path / "data")
+    keep_freed_memory()  # as ``seqdet train`` does
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     plans = [ClipPlan(0, start, 1, 0, start) for start in range(0, frames - FRAMES, FRAMES)]

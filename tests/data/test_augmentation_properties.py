@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqdet.data.bursts import ClipTracks, backwards, with_burst
 from seqdet.data.dataset import Dataset, load_dataset
 from seqdet.data.loader import BatchShape, ClipPlan, ClipRenderer
-from seqdet.data.transforms import MIN_SIDE_PX, MIN_VISIBLE, ClipGeometry
+from seqdet.data.transforms import MIN_SIDE_PX, MIN_VISIBLE, ClipGeometry, as_rgb, in_colour
 from seqdet.data.windows import window_indices, with_gap
 from seqdet.runs.synth import synth
 
@@ -71,6 +71,20 @@ def test_a_marker_stays_in_its_box_under_any_draw(data: st.DataObject, size_wh: 
     assert turned or abs(found - mapped).max() <= slack, "as large as it is"
 
 
+@given(size_wh=SIZES, seed=SEEDS, frames=st.integers(1, 9), coloured=st.booleans())
+def test_a_clip_at_once_is_each_of_its_pictures_through_the_same_map(
+    size_wh: tuple[int, int], seed: int, frames: int, coloured: bool
+):
+    rng = np.random.default_rng(seed)
+    pictures = [rng.integers(0, 256, size_wh[::-1], np.uint8) for _ in range(frames)]
+    pictures = [as_rgb(picture) if coloured and t % 2 else picture for t, picture in enumerate(pictures)]
+    for geometry in (ClipGeometry.draw(rng, size_wh, INPUT_WH), ClipGeometry(np.eye(2, 3), size_wh)):
+        warped = geometry.warp_clip(pictures)
+        assert warped.ndim == (4 if coloured and frames > 1 else 3)
+        for picture, one in zip(pictures, in_colour(warped), strict=True):
+            np.testing.assert_array_equal(one, geometry.warp(as_rgb(picture)))
+
+
 @given(data=st.data(), size_wh=SIZES)
 def test_the_identity_leaves_all_unchanged(data: st.DataObject, size_wh: tuple[int, int]):
     rgb = np.random.default_rng(0).integers(0, 256, (size_wh[1], size_wh[0], 3), np.uint8)
@@ -106,14 +120,14 @@ def test_every_frame_of_a_clip_has_the_same_matrix_and_tracks_keep_their_column(
 ):
     dataset = renderer.dataset
     seen: list[np.ndarray] = []
-    whole = ClipGeometry.warp
+    whole = ClipGeometry.warp_clip
 
-    def watched(geometry: ClipGeometry, rgb: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        seen.append(geometry.matrix)
-        return whole(geometry, rgb, out)
+    def watched(geometry: ClipGeometry, pictures: list[np.ndarray]) -> np.ndarray:
+        seen.extend(geometry.matrix for _ in pictures)
+        return whole(geometry, pictures)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClipGeometry, "warp", watched)
+        patch.setattr(ClipGeometry, "warp_clip", watched)
         batch = renderer.batch((ClipPlan(0, start, 2, 0, seed),), AUGMENTED)
     assert len(seen) == 4
     assert all(np.array_equal(matrix, seen[0]) for matrix in seen)
