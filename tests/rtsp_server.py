@@ -110,6 +110,7 @@ class RtspServer:
         size_wh: of the pictures.
         fps: pictures a second.
         loses: share of the packets that are lost on their way, 0..1.
+        jitter_s: pictures are late by up to so much, each by another time.
         film: pictures to send instead of the numbers, as `encode` gives them; a multiple of ten.
         connections: how many readers have come.
     """
@@ -125,7 +126,7 @@ class RtspServer:
         self.film = film
         self.stalled = threading.Event()
         self.connections = 0
-        self.loses = 0.0
+        self.loses = self.jitter_s = 0.0
         self.number = 0  # of the picture that is sent next
         self._began_s = time.monotonic()
         self._readers: set[socket.socket] = set()
@@ -246,6 +247,7 @@ class RtspServer:
                     time.sleep(0.004)
                     if reader.fileno() < 0:
                         return
+                time.sleep(self.jitter_s * chance.random())
                 stamp = int(index * 90000 / self.fps) & 0xFFFFFFFF
                 film = self.film or encoded(self.size_wh)
                 for payload, is_last in _payloads(film[index % len(film)]):

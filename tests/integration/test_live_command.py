@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -115,6 +116,53 @@ def test_others_see_the_page_only_with_a_token(
         assert "plain HTTP" in ran.stderr
     assert re.search(r"open http://\S+:\d+/\?token=[\w-]{32} ", made.stderr)
     assert "?token=out-of-the-environment " in known.stderr
+
+
+def lying_clock(path: Path) -> dict[str, str]:
+    """The environment of a program whose wall clock is off by what the file says; the steady clock is not."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        told = "no libfaketime on this machine; apt-get install faketime"
+        pytest.fail(told) if os.environ.get("CI") == "true" else pytest.skip(told)
+    return {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(path),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def test_a_clock_that_is_set_changes_no_time_of_a_picture(model_path: Path, tmp_path: Path) -> None:
+    """Row 31: an hour forth, two back, while a stream with jitter and losses is watched."""
+    step = tmp_path / "step"
+    step.write_text("+0")
+    environment = {**os.environ, **lying_clock(step)}
+    with RtspServer() as server:
+        server.loses, server.jitter_s = 0.02, 0.08
+        command = [sys.executable, "-m", "seqdet", "live", server.url, "--view", "none", "--device", "cpu"]
+        command += ["--model", str(model_path), "--score", "0.001"]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as process:
+            assert process.stdout is not None
+            times_s, walls_s = [], []
+            for offset in ("+0", "+3600", "-3600"):
+                step.write_text(offset)
+                frames: set[int] = set()
+                while len(frames) < 15:
+                    row = json.loads(process.stdout.readline())
+                    if row["type"] == "detection":
+                        frames.add(row["frame"])
+                        times_s.append(row["time_s"])
+                    elif row["type"] == "event":
+                        walls_s.append(row["wall_time_s"])
+            assert process.poll() is None
+            process.kill()
+            _, err = process.communicate()
+    assert "Traceback" not in err
+    assert times_s == sorted(times_s)
+    assert max(after - before for before, after in itertools.pairwise(times_s)) < 60, "no hour passed"
+    assert max(walls_s) - min(walls_s) > 3000, "the clock was set indeed"
 
 
 def heed_ctrl_c() -> None:

@@ -126,6 +126,21 @@ def test_packets_that_are_lost_cost_pictures_and_no_more() -> None:
     assert times_s == sorted(set(times_s))
 
 
+def test_jitter_and_a_pause_of_five_seconds_keep_the_times_in_order() -> None:
+    """Row 31: the pause is a loss, and heals."""
+    with RtspServer() as server:
+        server.jitter_s = 0.08
+        with camera_on(server.url) as camera:
+            times_s = [taken(camera).time_s for _ in range(20)]
+            server.stalled.set()
+            time.sleep(5)
+            server.stalled.clear()
+            until(lambda: camera.status().state == "live")
+            times_s += [taken(camera).time_s for _ in range(10)]
+    assert times_s == sorted(set(times_s))
+    assert times_s[-1] - times_s[0] > 5
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [("404 Not Found", "no such stream"), ("403 Forbidden", "may not"), ("garbage", "no video")],
