@@ -24,7 +24,7 @@ from seqdet.video.pictures import Opener, Picture, SourceLost, SourceRefused
 STALE_AFTER_S = 1.6
 # First, and longest, pause before the next try; a source that is back is seen again within three seconds.
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 1.5
+LONGEST_PAUSE_S = 1.0
 # Stamps of the source that disagree with the clock by more than this are set by the clock again. Servers send
 # what was since the last whole picture first, faster than it was.
 _TRUSTED_S = 1.0

@@ -107,7 +107,7 @@ function showState() {
   const text = page.offline || page.status?.message || { stale: "No new picture.", lost: "The stream is lost.", ended: "The source has ended.", refused: "The source refuses." }[now] || "";
   banner.hidden = !text;
   banner.dataset.state = now;
-  set(el("banner-text"), text);
+  set(el("banner-text"), /[^.!?]$/.test(text) ? `${text}.` : text);
   set(el("banner-age"), text && now !== "ended" && ageS() !== null ? `The picture is ${ageText(ageS())} old.` : "");
   el("picture").classList.toggle("old", ["stale", "lost", "refused", "offline"].includes(now) && view.header !== null);
 }
