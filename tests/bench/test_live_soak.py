@@ -162,8 +162,10 @@ def test_memory_threads_and_files_stay_flat(tmp_path: Path, busy_model: Path) ->
         f"slope of resident memory {slope:.2f} MiB/h over {(warm[-1].at_s - warm[0].at_s) / 60:.0f} minutes"
     )
     assert report["reconnects"] >= faults - 2
-    assert _middle(sixths[5], "threads") == _middle(sixths[0], "threads")
-    assert _middle(sixths[5], "files") == _middle(sixths[0], "files")
+    early, late = (warm[i * len(warm) // 2 : (i + 1) * len(warm) // 2] for i in range(2))
+    assert max(one.threads for one in late) <= max(one.threads for one in early)
+    # One more for a moment, while an event is tried.
+    assert statistics.median(one.files for one in late) <= statistics.median(one.files for one in early)
     # An hour shows a megabyte; a short run is told from a leak only.
     assert slope <= max(1.0, 60 / MINUTES - 1)
 
