@@ -73,6 +73,14 @@ def detect(
         Literal["local", "ray"],
         typer.Option(help="Workers: processes here, or a Ray cluster.", rich_help_panel=_CORPUS),
     ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of a Ray cluster, or auto; not given: Ray is started here.",
+            rich_help_panel=_CORPUS,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="How many; one a core if not given.", rich_help_panel=_CORPUS),
@@ -83,6 +91,26 @@ def detect(
     annotate: Annotated[
         bool, typer.Option("--annotate", help="Annotated videos, too.", rich_help_panel=_CORPUS)
     ] = False,
+    streams: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Videos at once in one worker: on a GPU they share each step.",
+            rich_help_panel=_CORPUS,
+        ),
+    ] = 1,
+    cut_minutes: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Cut longer videos at keyframes into parts of about so many minutes; 0: never.",
+            rich_help_panel=_CORPUS,
+        ),
+    ] = 0.0,
+    warm_frames: Annotated[
+        int,
+        typer.Option(min=0, help="Frames before each part that prime the model.", rich_help_panel=_CORPUS),
+    ] = 128,
     attempts: Annotated[
         int,
         typer.Option(
@@ -118,11 +146,15 @@ def detect(
             {
                 "engine": engine,
                 "workers": workers,
+                "address": address,
                 "device": device,
                 "runtime": runtime,
                 "score": score,
                 "parquet": parquet,
                 "annotate": annotate,
+                "streams": streams,
+                "cut_minutes": cut_minutes,
+                "warm_frames": warm_frames,
                 "attempts": attempts,
                 "retry_failed": retry_failed,
                 "extend": extend,

@@ -5,6 +5,7 @@ What lies in the folder of a run:
     rows/XX/KEY-NAME.jsonl  rows of one video, and the same as .parquet; annotated video where asked for
     problems.jsonl          every entry that is not done whole, with its line and the reason
     summary.json            the account
+    parts/                  of long videos, until they are joined
     work/                   unfinished things; cleared when the run goes on
 
 The same command again goes on where the last one ended, however that was: what is done is skipped when its
@@ -30,15 +31,17 @@ from seqdet.runs.corpus_account import CorpusReport, take_account
 from seqdet.runs.corpus_ledger import NAME, Ledger, Record
 from seqdet.runs.corpus_local import LocalEngine
 from seqdet.runs.corpus_manifest import Entry, manifest_digest, read_manifest
+from seqdet.runs.corpus_ray import RayEngine
 from seqdet.runs.corpus_store import SCHEMES, need, need_scheme
 from seqdet.runs.corpus_values import Beat, Died, Engine, Fingerprint, Finished, Job
-from seqdet.runs.corpus_worker import RUN_ID_FILE, WORK
+from seqdet.runs.corpus_worker import PARTS, RUN_ID_FILE, WORK
 from seqdet.runs.exported import is_exported
 from seqdet.runs.shipped import find_model
 from seqdet.runs.stream import load
 
 # (label, done, of how many)
 Progress = Callable[[str, int, int | None], None]
+WARM_FRAMES = 128
 LEASE_S = 900.0  # a unit that shows no sign of life for so long is taken from its worker
 _POLL_S = 0.5
 _LOOKED_AT_ONCE = 1000
@@ -54,9 +57,12 @@ class CorpusOptions:
         address: of a Ray cluster; None: one is started here.
         device: "auto", "cpu" or "cuda".
         runtime: what computes the model.
+        streams: videos at once in one worker, which share the steps of a network computed by PyTorch.
         score: smallest score of a reported detection, 0..1.
         parquet: write rows as Parquet as well.
         annotate: write annotated videos as well.
+        cut_minutes: longer videos are cut into parts of about so many minutes; 0: never.
+        warm_frames: shown to the model before the first frame of a part.
         attempts: how many workers may die over one video before it is given up.
         retry_failed: take up again what failed before.
         extend: the manifest may have grown since the run was begun.
@@ -67,9 +73,12 @@ class CorpusOptions:
     address: str | None = None
     device: str = "auto"
     runtime: str = "auto"
+    streams: int = 1
     score: float = SHOWN_SCORE
     parquet: bool = True
     annotate: bool = False
+    cut_minutes: float = 0.0
+    warm_frames: int = WARM_FRAMES
     attempts: int = 5
     retry_failed: bool = False
     extend: bool = False
@@ -102,6 +111,14 @@ def detect_corpus(
         raise UsageError(f"--score {options.score:g}: give a number between 0 and 1, such as 0.3")
     if options.parquet:
         need(["pyarrow"], "--parquet")
+    if options.engine == "ray":
+        need(["ray"], "--engine ray")
+    elif options.address is not None:
+        raise UsageError("--address is of a Ray cluster; add --engine ray")
+    if options.streams > 1 and options.runtime not in ("auto", "torch"):
+        raise UsageError(f"--streams {options.streams} is for --runtime torch, not {options.runtime}")
+    if options.cut_minutes and options.annotate:
+        raise UsageError("--annotate needs whole videos; leave --cut-minutes away")
     settings = _settings(manifest, model, options)
     _check_model(model, options)
     _check_folder(out_dir)
@@ -117,12 +134,16 @@ def detect_corpus(
             score=options.score,
             parquet=options.parquet,
             annotate=options.annotate,
+            cut_s=60 * options.cut_minutes,
+            warm_frames=options.warm_frames,
+            streams=options.streams,
         )
         pending = ledger.waiting()
         if pending:
             with closing(_engine(job, options, pending)) as engine:
                 drive(ledger, engine, attempts=options.attempts, progress=progress)
-        shutil.rmtree(out_dir / WORK, ignore_errors=True)
+        for name in (WORK, PARTS):
+            shutil.rmtree(out_dir / name, ignore_errors=True)
         return take_account(ledger, out_dir, skipped, time.monotonic() - started_s)
 
 
@@ -191,6 +212,8 @@ def _settings(manifest: Path, model: str | Path, options: CorpusOptions) -> dict
         "score": f"{options.score:g}",
         "parquet": str(options.parquet),
         "annotate": str(options.annotate),
+        "cut_minutes": f"{options.cut_minutes:g}",
+        "warm_frames": str(options.warm_frames),
     }
 
 
@@ -307,5 +330,7 @@ def _judged(record: Record, out_dir: Path, retry_failed: bool) -> tuple[str, Fin
     return "pending", seen, ""
 
 
-def _engine(job: Job, options: CorpusOptions, units: int) -> LocalEngine:
+def _engine(job: Job, options: CorpusOptions, units: int) -> LocalEngine | RayEngine:
+    if options.engine == "ray":
+        return RayEngine(job, options.workers, options.address)
     return LocalEngine(job, min(options.workers or os.cpu_count() or 1, units))

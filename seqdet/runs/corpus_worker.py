@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -19,15 +20,18 @@ from seqdet.errors import InputError, OutputError, UsageError
 from seqdet.results.parquet import write_parquet
 from seqdet.results.sinks import Sink, open_sink
 from seqdet.runs.classify import Classifier, find_classifier
+from seqdet.runs.corpus_cut import detect_part, join_parts, plan_parts, read_part
 from seqdet.runs.corpus_store import SCHEMES, fetch
-from seqdet.runs.corpus_values import Fingerprint, Job, Outcome, Unit
+from seqdet.runs.corpus_values import Fingerprint, Job, Outcome, Part, Unit
 from seqdet.runs.detect import detect_one
+from seqdet.runs.shared_network import SharedNetwork
 from seqdet.runs.stream import Model, load, with_score
 from seqdet.types import FrameResult, SequenceResult
+from seqdet.video.prefetch import prefetch
+from seqdet.video.spans import InexactError
 
-RUN_FILE = "run.json"
 RUN_ID_FILE = "run.id"
-WORK, ROWS = "work", "rows"
+WORK, ROWS, PARTS = "work", "rows", "parts"
 _STEM_CHARACTERS = 60
 
 Tell = Callable[[int], None]
@@ -45,10 +49,19 @@ class Worker:
         self.job = job
         self._folder = Path(job.folder)
         _check_folder(job)
+        self._model: Model | Classifier
+        self._shared: SharedNetwork | None = None
         classifier = find_classifier(job.model, job.device)
-        self._model: Model | Classifier = classifier or with_score(
-            load(job.model, job.device, job.runtime, expected_frames=None), job.score
-        )
+        if classifier is not None:
+            self._model = classifier
+        elif job.streams == 1:
+            self._model = with_score(
+                load(job.model, job.device, job.runtime, expected_frames=None), job.score
+            )
+        else:
+            alone = with_score(load(job.model, job.device, "torch"), job.score)
+            self._shared = SharedNetwork(alone.network)
+            self._model = Model(alone.detector, alone.card, alone.device, alone.options, self._shared)
 
     def run(self, unit: Unit, tell: Tell) -> Outcome:
         """Work on a unit.
@@ -67,7 +80,8 @@ class Worker:
         work = self._folder / WORK / f"{unit.unit_id}-{unit.attempt}-{os.getpid()}"
         try:
             work.mkdir(parents=True)
-            outcome = self._outcome(unit, work, tell)
+            with nullcontext() if self._shared is None else self._shared.stream():
+                outcome = self._outcome(unit, work, tell)
         except InputError as error:
             outcome = Outcome(failed=str(error).replace(unit.source, unit.shown), exit_code=error.exit_code)
         except OSError as error:
@@ -80,7 +94,17 @@ class Worker:
 
     def _outcome(self, unit: Unit, work: Path, tell: Tell) -> Outcome:
         path, seen = _fetched(unit, work)
-        outcome = self._whole(unit, path, work, tell)
+        parts_folder = self._folder / PARTS / Path(output_name(unit.source)).name
+        if unit.part is not None:
+            return self._part(unit, unit.part, Path(path), parts_folder, work, tell)
+        if unit.parts:
+            outcome = self._join(unit, parts_folder, work)
+        else:
+            if unit.may_cut and self.job.cut_s and isinstance(self._model, Model):
+                parts = plan_parts(Path(path), self.job.cut_s, self.job.warm_frames, parts_folder)
+                if parts:
+                    return Outcome(source=seen, parts=parts)
+            outcome = self._whole(unit, path, work, tell)
         if seen is not None and not seen.still_of(Path(path)):
             raise InputError(f"{unit.shown}: the file changed while it was read; run the command again")
         return replace(outcome, source=seen, outputs=self._moved(work, unit.source))
@@ -104,6 +128,33 @@ class Worker:
             score=report.score,
             short=(report.error or "").replace(path, unit.shown),
             exit_code=report.exit_code,
+        )
+
+    def _part(self, unit: Unit, part: Part, path: Path, folder: Path, work: Path, tell: Tell) -> Outcome:
+        assert isinstance(self._model, Model), "a classifier's videos are not cut"
+        rows = work / "part.jsonl"
+        try:
+            with closing(prefetch(read_part(path, part, folder), depth=8)) as frames:
+                detect_part(self._model, frames, part, unit.shown, rows, tell)
+        except InexactError:
+            return Outcome(exact=False)
+        os.replace(rows, folder / f"{unit.number}.jsonl")
+        return Outcome()
+
+    def _join(self, unit: Unit, folder: Path, work: Path) -> Outcome:
+        files = [(part, folder / f"{number}.jsonl") for number, part in enumerate(unit.parts)]
+        rows = work / "whole.jsonl"
+        sequence, detections = join_parts(files, unit.shown, self._model.classes, rows)
+        if self.job.parquet:
+            write_parquet(rows, rows.with_suffix(".parquet"))
+        return Outcome(
+            frames=sequence.frames,
+            decoded=sequence.frames,
+            detections=detections,
+            tracks=len(sequence.tracks),
+            video_s=sequence.duration_s,
+            label=sequence.label,
+            score=round(sequence.score, 4),
         )
 
     def _moved(self, work: Path, source: str) -> dict[str, Fingerprint]:

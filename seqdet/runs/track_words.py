@@ -70,6 +70,11 @@ def sequence_class(evidence: np.ndarray, tracks: TrackState) -> tuple[int, float
     of_tracks = class_words(tracks, np.flatnonzero(tracks.active)).sum(axis=0) + sum(
         (ended.class_evidence for ended in tracks.ended), np.zeros(len(evidence))
     )
+    return sequence_word(evidence, of_tracks)
+
+
+def sequence_word(evidence: np.ndarray, of_tracks: np.ndarray) -> tuple[int, float]:
+    """As ``sequence_class``, from the (K,) summed class evidence of all tracks."""
     word = of_tracks if of_tracks.sum() > 0 else evidence
     if word.sum() <= 0:
         return -1, 0.0

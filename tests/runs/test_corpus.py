@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from in_process_engine import InProcess
 
 from seqdet.errors import InputError, MissingDependencyError, UsageError
 from seqdet.runs import corpus
@@ -18,33 +19,10 @@ from seqdet.runs.corpus_ledger import Ledger
 from seqdet.runs.corpus_local import LocalEngine
 from seqdet.runs.corpus_manifest import Entry
 from seqdet.runs.corpus_values import Died, Finished, Outcome
-from seqdet.runs.corpus_worker import Worker, output_name
+from seqdet.runs.corpus_worker import output_name
 from seqdet.runs.detect import detect_files
 
 OPTIONS = CorpusOptions(runtime="torch", device="cpu", score=0.001, workers=2)
-
-
-class InProcess:
-    """An engine without processes: one unit at a time, and it may die by a list of chances."""
-
-    def __init__(self, job, dies=()):
-        self.worker, self.given, self.dies, self.worked = Worker(job), None, list(dies), []
-
-    def free(self):
-        return int(self.given is None)
-
-    def give(self, unit):
-        self.given = unit
-
-    def wait(self, timeout_s):
-        unit, self.given = self.given, None
-        self.worked.append(unit.shown)
-        if self.dies and self.dies.pop(0):
-            return [Died((unit.unit_id,), "killed by SIGKILL")]
-        return [Finished(unit.unit_id, self.worker.run(unit, lambda frames: None))]
-
-    def close(self):
-        pass
 
 
 @pytest.fixture
