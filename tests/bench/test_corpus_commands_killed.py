@@ -1,6 +1,6 @@
 """Row 50 of the plan of faults, and the proof of the Ray engine. Opt-in, minutes:
 
-    pytest tests/bench/test_corpus_kills.py -o addopts= -s
+    pytest tests/bench/test_corpus_commands_killed.py -o addopts= -s
 
 SEQDET_KILLS, SEQDET_VIDEOS and SEQDET_RAY_VIDEOS make them smaller.
 """
