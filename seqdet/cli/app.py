@@ -23,6 +23,7 @@ from seqdet.cli import (
     detect,
     doctor,
     evaluate,
+    explain,
     export,
     ingest,
     live,
@@ -118,6 +119,7 @@ def build() -> typer.Typer:
     app.command("synth")(synth.synth)
     app.command("export")(export.export)
     app.command("bench")(bench.bench)
+    app.command("explain")(explain.explain)
     app.command("doctor")(doctor.doctor)
     return app
 

@@ -112,13 +112,18 @@ class Detector(nn.Module):
         Returns:
             L maps (N, C, H / stride, W / stride), and the averages after the last frame.
         """
+        pictures, averages = self.pictures(frames, averages)
+        return self.neck(self.encoder(pictures)), averages
+
+    def pictures(self, frames: Tensor, averages: FrameAverages | None) -> tuple[Tensor, FrameAverages | None]:
+        """What the encoder sees: (N, 3 + R, H, W), normalised colours and R differences; as ``embed``."""
         batch, time, _, height, width = frames.shape
         pictures = (frames.flatten(0, 1).to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         if self.difference is not None:
             before = averages or self.difference.initial_state(batch, (width, height))
             changes, averages = self.difference(pictures.unflatten(0, (batch, time)), before)
             pictures = torch.cat([pictures, changes], dim=1)
-        return self.neck(self.encoder(pictures.contiguous(memory_format=torch.channels_last))), averages
+        return pictures.contiguous(memory_format=torch.channels_last), averages
 
     def remember(
         self, maps: list[Tensor], averages: FrameAverages | None, batch: int, state: DetectorState | None

@@ -58,12 +58,18 @@ def gates(
     Returns:
         The new state, float32 whatever the precision of ``pre``: the cell is a sum over the whole past.
     """
-    i, f, g, o = pre.chunk(4, dim=1)
-    if peephole is not None:  # the sums are promoted to the precision of the cell
-        i, f, o = i + peephole[0] * cell, f + peephole[1] * cell, o + peephole[2] * cell
+    i, f, g, o = gate_sums(pre, cell, peephole)
     i, f, g, o = (gate.to(cell.dtype) for gate in (i, f, g, o))
     new_cell = (torch.sigmoid(f) * cell + torch.sigmoid(i) * squash(g)).clamp(-CELL_LIMIT, CELL_LIMIT)
     return CellState(torch.sigmoid(o) * squash(new_cell), new_cell)
+
+
+def gate_sums(pre: Tensor, cell: Tensor, peephole: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What goes into the sigmoids of i, f, o and the tanh of g, in the order i, f, g, o; as ``gates``."""
+    i, f, g, o = pre.chunk(4, dim=1)
+    if peephole is not None:  # the sums are promoted to the precision of the cell
+        i, f, o = i + peephole[0] * cell, f + peephole[1] * cell, o + peephole[2] * cell
+    return i, f, g, o
 
 
 class PeepholeLSTM(nn.Module):

@@ -30,6 +30,7 @@ from seqdet.runs.step_graph import need, set_batch, step_program, to_openvino, w
 from seqdet.runs.step_network import Arrays, StepNetwork, onnx_network, openvino_network
 from seqdet.runs.stream import Model, load
 from seqdet.runs.synth import synth
+from seqdet.runs.whole_folder import partial_folder, put_in_place
 from seqdet.types import Frame
 from seqdet.video.reader import open_video
 
@@ -104,7 +105,7 @@ def export(
     target = out or Path(f"{weights.stem}_{to}{'' if precision == 'fp32' else '_' + precision}")
     _refuse_what_exists(target, force)
     eager = load(weights, "cpu", "torch")
-    partial = _partial_folder(target)
+    partial = partial_folder(target)
     try:
         tell("reading clips")
         recordings = _recordings(clips)
@@ -112,7 +113,7 @@ def export(
         data = GateData(gate, recordings, limit, max_frames)
         report = made.decide(data, recordings, target, progress)
         _write_rest(partial, weights, eager, report)
-        _put_in_place(partial, target)
+        put_in_place(partial, target)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:
@@ -213,14 +214,6 @@ def _refuse_what_exists(target: Path, force: bool) -> None:
         raise UsageError(f"{target} is not an export, so --force does not replace it; choose another --out")
 
 
-def _partial_folder(target: Path) -> Path:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be made ({error.strerror}); choose another --out") from error
-
-
 def _recordings(clips: Sequence[Path]) -> list[list[Frame]]:
     """The first frames of each clip; of made-up scenes without any."""
     if clips:
@@ -278,15 +271,3 @@ def _described(tensors: Iterable[tuple[str, torch.Tensor]]) -> list[dict[str, An
         {"name": name, "shape": [-1, *part.shape[1:]], "type": str(part.dtype).removeprefix("torch.")}
         for name, part in tensors
     ]
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Rename the whole folder; what was there goes only then."""
-    partial.chmod(0o755)
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-        target.rename(old / target.name)
-        partial.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        partial.rename(target)
