@@ -121,7 +121,15 @@ def train(
             whole = config.train.steps
             if config.train.max_minutes:
                 whole = max(line["step"], min(whole, round(line["step"] / max(line["progress"], 1e-6))))
-            progress(f"training, {line['stage']} (loss {line['loss']:.2f})", line["step"], whole)
+            rates = [
+                f"{name} {line[f'{name}_frames_per_s']:.0f}"
+                for name in ("loader", "step")
+                if line[f"{name}_frames_per_s"]
+            ]
+            words = ", ".join([f"loss {line['loss']:.2f}", *rates])
+            progress(
+                f"training, {line['stage']} ({words}{' frames/s' if rates else ''})", line["step"], whole
+            )
 
     return fit(
         data,

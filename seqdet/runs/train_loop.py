@@ -23,6 +23,7 @@ from seqdet.errors import DivergedError, InputError
 from seqdet.model.detector import Detector, build_detector
 from seqdet.runs.device import choose_device
 from seqdet.runs.kept_states import has_state
+from seqdet.runs.train_pace import Pace
 from seqdet.runs.train_run import MOST_SKIPPED, Run, Tell, TrainReport, Validate
 from seqdet.types import ClipBatch
 from seqdet.video.prefetch import prefetch
@@ -85,22 +86,25 @@ def fit(
             {"kind": "warning", "step": run.position.step, "text": f"went on from an older state: {reason}"}
         )
     sampler = Sampler(sequences, config.data.recording_power)
+    pace = Pace()
     with run.writer:
         if not resume:
             run.save()  # so that a kill before the next one leaves something to go on from
         _between_steps(run, validate)  # a kill may have been in an evaluation
         before_s = time.monotonic()
-        for stage, shape, plans, batch in _all_batches(run, renderer, sampler):
+        for stage, shape, plans, batch in _all_batches(run, renderer, sampler, pace):
+            began_s = time.monotonic()
             try:
                 terms = run.step(stage, plans, batch)
             except FloatingPointError as error:
                 raise _diverged(run, error, describe(plans, sequences, shape)) from None
+            pace.learned(batch, time.monotonic() - began_s)
             run.position.elapsed_s += time.monotonic() - before_s
             if run.position.skipped:
                 _log_skipped(run, describe(plans, sequences, shape))
             progress = run.progress()
             if run.position.step % config.train.log_every == 0 or progress >= 1:
-                run.log(run.describe(stage, terms, progress))
+                run.log(run.describe(stage, terms, progress) | pace.since_last())
             _between_steps(run, validate)
             before_s = time.monotonic()  # the budget is for training
         run.writer.wait()
@@ -108,7 +112,7 @@ def fit(
 
 
 def _all_batches(
-    run: Run, renderer: ClipRenderer, sampler: Sampler
+    run: Run, renderer: ClipRenderer, sampler: Sampler, pace: Pace
 ) -> Iterator[tuple[StageConfig, BatchShape, tuple[ClipPlan, ...], ClipBatch]]:
     """What is to be shown from where the run is to its end, stage by stage."""
     while (progress := run.progress()) < 1:
@@ -116,7 +120,7 @@ def _all_batches(
         shape = batch_shape(stage)
         position = run.position
         source = batches(renderer, sampler, shape, run.config.train.seed, position.step, position.plans)
-        for plans, batch in _ahead(source, run.config.data.workers):
+        for plans, batch in _ahead(pace.reading(source), run.config.data.workers):
             yield stage, shape, plans, batch
             progress = run.progress()
             if progress >= 1 or run.stage_at(progress) != position.stage:
