@@ -54,6 +54,9 @@ class ModelConfig(_Section):
         "bottleneck", description="cell of the map memory; the others cost more (docs/ablations.md)"
     )
     peepholes: bool = Field(True, description="let the gates see the cell state; a GRU has none")
+    norm: Literal["batch", "group"] = Field(
+        "batch", description="BatchNorm (over all processes of a training) or GroupNorm (no batch at all)"
+    )
     difference_rates: tuple[float, ...] = Field(
         (),
         description="the encoder also sees how each frame differs from running averages of those before, one "
@@ -141,7 +144,14 @@ class DataConfig(_Section):
         (), description="classes whose clips may be played backwards: no order in time defines them"
     )
     cache_gib: float = Field(6.0, ge=0, description="memory (GiB) for decoded frames; 0 decodes anew")
-    workers: int = Field(1, ge=0, le=32, description="threads that prepare batches")
+    workers: int = Field(1, ge=0, le=32, description="above 0: a thread prepares batches ahead")
+    shards: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="groups of recordings; each clip of a batch draws from one of them. 0: as many as "
+        "processes. The same number gives the same batches in any number of processes",
+    )
 
 
 def _default_loss_weights() -> dict[LossName, float]:

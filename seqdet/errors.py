@@ -47,6 +47,12 @@ class DivergedError(SeqdetError):
     exit_code = 4
 
 
+class LostProcessError(SeqdetError):
+    """One of several processes of a training was killed or is stuck; what was saved is kept."""
+
+    exit_code = 4
+
+
 class MissingDependencyError(SeqdetError):
     """An optional dependency is not installed; the message holds the install command."""
 

@@ -59,7 +59,7 @@ class Commands:
         self._started.append(pid)
         return pid
 
-    def wait(self, pid: int, limit_s: float = 120) -> int:
+    def wait(self, pid: int, limit_s: float = 300) -> int:
         """Its exit code, or minus the signal that killed it."""
         end = time.monotonic() + limit_s
         while (code := self._ask(poll=pid)) is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdet.cli.common import Device, Force, Json, Quiet, say, say_warnings, show, show_json, table
+from seqdet.cli.common import Device, Force, Json, Quiet, say, say_error, say_warnings, show, show_json, table
 from seqdet.cli.progress import Progress
 
 
@@ -47,9 +47,11 @@ def train(
     """
     settings = _settings(data, config, override or [], resume, start)
     from seqdet.runs.device import keep_freed_memory
+    from seqdet.runs.processes import is_first
     from seqdet.runs.train import train as run
 
     keep_freed_memory()
+    quiet = quiet or not is_first()
 
     if data is None and resume is None:
         say("no DATA is given: this trains the small built-in synthetic task, in minutes", quiet=quiet)
@@ -64,7 +66,10 @@ def train(
             force=force,
             progress=progress,
             tell=lambda line: _tell(line, quiet),
+            last_words=say_error,
         )
+    if not is_first():
+        return
     if json:
         show_json(report)
     else:

@@ -7,8 +7,8 @@ chunk with one augmentation draw for the whole stream, so that the memory's stat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,156 +17,18 @@ from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
 from seqdet.data.paste import Placement, paste_clutter, paste_track
+from seqdet.data.plans import BatchShape, ClipPlan, Sampler, plan_batch
 from seqdet.data.transforms import ClipGeometry, as_rgb, in_colour, photometric, stands_still
-from seqdet.data.windows import next_start, window_indices, window_starts, with_gap
+from seqdet.data.windows import window_indices, with_gap
 from seqdet.errors import InputError, UsageError
 from seqdet.types import ClipBatch, Targets
 
-# A stream is cut after this many chunks, so that no recording fills the training.
-MAX_CHUNKS = 6
 # Of the corrupted clips so many lose frames, beside what ``with_burst`` does.
 GAP_SHARE = 1 / 6
 # (rng, (width, height), frames, stride) -> frames (T, H, W, 3), T targets, class of the sequence
 RenderScene = Callable[
     [np.random.Generator, tuple[int, int], int, int], tuple[np.ndarray, tuple[Targets, ...], int]
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipPlan:
-    """What one slot of a batch shows; enough to render it again.
-
-    Attributes:
-        sequence: index into the data set's sequences, -1 for a rendered scene.
-        start: first frame.
-        stride: frames between two shown ones.
-        chunk: 0 begins from nothing, more continues the slot's stream.
-        seed: of the augmentation; one stream keeps its seed.
-        donor: index of the sequence whose track is pasted, -1 for none.
-        donor_start: first frame of the donor.
-        chunks: how many the stream may have, 1 for a random window.
-        clutter: index of the sequence whose still spots are pasted, -1 for none.
-    """
-
-    sequence: int
-    start: int
-    stride: int
-    chunk: int
-    seed: int
-    donor: int = -1
-    donor_start: int = 0
-    chunks: int = 1
-    clutter: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class BatchShape:
-    """How a stage of the training wants its batches; field by field as in ``config.StageConfig``."""
-
-    clips: int
-    frames: int
-    max_stride: int
-    streamed: int
-    augment: bool
-    paste_probability: float
-    clutter_probability: float
-    synthetic_fraction: float
-    corrupt_probability: float
-    reverse_probability: float
-
-
-class Sampler:
-    """Draws sequences: a class first, then a recording by clips ** power, then a clip of it.
-
-    Few recordings hold most clips of most data sets: drawn by clip, the scene would be learned for the class.
-    """
-
-    def __init__(self, sequences: tuple[Sequence, ...], recording_power: float) -> None:
-        if not sequences:
-            raise InputError("there is no sequence to train on: the split is empty")
-        self.sequences = sequences
-        self.frames = [sequence.frames for sequence in sequences]
-        classes = np.array([sequence.class_id for sequence in sequences])
-        recordings = np.array([sequence.recording or sequence.name for sequence in sequences])
-        weights = np.zeros(len(sequences))
-        for class_id in np.unique(classes):
-            names, counts = np.unique(recordings[classes == class_id], return_counts=True)
-            shares = counts**recording_power / (counts**recording_power).sum()
-            for name, count, share in zip(names, counts, shares, strict=True):
-                weights[(classes == class_id) & (recordings == name)] = share / count
-        self.weights = weights / weights.sum()
-
-    def draw(self, rng: np.random.Generator) -> int:
-        """Index of a sequence."""
-        return int(rng.choice(len(self.weights), p=self.weights))
-
-
-def plan_batch(
-    previous: tuple[ClipPlan, ...], sampler: Sampler, shape: BatchShape, rng: np.random.Generator
-) -> tuple[ClipPlan, ...]:
-    """Plan a batch of ``shape.clips`` clips; the first ``shape.streamed`` continue those of ``previous``.
-
-    Args:
-        previous: the plan of the batch before, () at the start of a stage.
-        sampler: where new clips come from.
-        shape: of the batch.
-        rng: the only source of chance.
-    """
-    plans = []
-    for slot in range(shape.clips):
-        if slot < shape.streamed and slot < len(previous):
-            last = previous[slot]
-            frames = sampler.frames[last.sequence]
-            follows = next_start(frames, last.start, shape.frames, last.stride)
-            if last.sequence >= 0 and follows is not None and last.chunk + 1 < last.chunks:
-                donor_start = (
-                    next_start(sampler.frames[last.donor], last.donor_start, shape.frames, last.stride)
-                    if last.donor >= 0
-                    else None
-                )
-                plans.append(
-                    replace(
-                        last,
-                        start=follows,
-                        chunk=last.chunk + 1,
-                        donor=last.donor if donor_start is not None else -1,
-                        donor_start=donor_start or 0,
-                    )
-                )
-                continue
-        plans.append(_plan_new(sampler, shape, rng, streams=slot < shape.streamed))
-    return tuple(plans)
-
-
-def _plan_new(sampler: Sampler, shape: BatchShape, rng: np.random.Generator, streams: bool) -> ClipPlan:
-    stride = int(rng.integers(1, shape.max_stride + 1))
-    seed = int(rng.integers(2**31))
-    chunks = MAX_CHUNKS if streams else 1
-    if not streams and rng.random() < shape.synthetic_fraction:
-        sequence, start = -1, 0
-    else:
-        sequence = sampler.draw(rng)
-        start = int(rng.integers(window_starts(sampler.frames[sequence], shape.frames, stride)))
-    plan = ClipPlan(sequence, start, stride, 0, seed, chunks=chunks)
-    if rng.random() < shape.paste_probability:
-        donor = sampler.draw(rng)
-        donor_start = int(rng.integers(window_starts(sampler.frames[donor], shape.frames, stride)))
-        plan = replace(plan, donor=donor, donor_start=donor_start)
-    # Only a clip can show that something stands still.
-    if shape.frames > 1 and rng.random() < shape.clutter_probability:
-        plan = replace(plan, clutter=sampler.draw(rng))
-    return plan
-
-
-def describe(plans: tuple[ClipPlan, ...], sequences: tuple[Sequence, ...], shape: BatchShape) -> str:
-    """Which clips a batch shows, for a message: ``name frames 10 to 24; ...``."""
-    last = shape.frames - 1
-    return "; ".join(
-        f"{sequences[plan.sequence].name} frames {plan.start} to {plan.start + last * plan.stride}"
-        if plan.sequence >= 0
-        else "a rendered scene"
-        for plan in plans
-    )
 
 
 class ClipRenderer:
@@ -367,6 +229,7 @@ def batches(
     seed: int,
     first_step: int,
     previous: tuple[ClipPlan, ...],
+    slots: Iterable[int] | None = None,
 ) -> Iterator[tuple[tuple[ClipPlan, ...], ClipBatch]]:
     """Endless batches from ``first_step`` on, each with its plan; step s of a seed is always the same batch.
 
@@ -377,9 +240,11 @@ def batches(
         seed: of the whole training.
         first_step: number of the first batch.
         previous: plan of the batch before, () at the start of a stage.
+        slots: which clips are rendered, in a process that has others beside it; the plan is of all.
     """
+    shown = tuple(range(shape.clips) if slots is None else slots)
     step = first_step
     while True:
         previous = plan_batch(previous, sampler, shape, np.random.default_rng([seed, step]))
-        yield previous, renderer.batch(previous, shape)
+        yield previous, renderer.batch(tuple(previous[slot] for slot in shown), shape)
         step += 1

@@ -20,6 +20,7 @@ from seqdet.model.glimpse import Glimpse, build_glimpse
 from seqdet.model.heads import HeadOutput, Heads
 from seqdet.model.lstm import CellState
 from seqdet.model.memory import ClipMemory, DetectorState, MapMemory, TrackMemory
+from seqdet.model.norms import use_group_norm
 
 
 class DetectorOutput(NamedTuple):
@@ -176,7 +177,7 @@ def build_detector(config: ModelConfig, classes: int) -> Detector:
     rates = config.difference_rates if config.memory else ()
     encoder = build_encoder(config.encoder, config.encoder_weights, len(rates))
     feature_width = config.channels * len(config.levels)
-    return Detector(
+    detector = Detector(
         encoder=encoder,
         neck=Neck(encoder.channels, config.levels, config.channels),
         memory=MapMemory(config.channels, config.levels, config.peepholes, config.memory_cell)
@@ -189,3 +190,6 @@ def build_detector(config: ModelConfig, classes: int) -> Detector:
         difference=FrameDifference(rates) if rates else None,
         glimpse=build_glimpse(config.glimpse, classes) if config.glimpse is not None else None,
     )
+    if config.norm == "group":
+        use_group_norm(detector)
+    return detector

@@ -5,6 +5,7 @@ Legend: B sequences, T frames, N pictures (B*T), P cells, G objects (tracks of a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ from torchvision.ops import generalized_box_iou_loss
 from seqdet.model.assign import PaddedTargets, assign
 from seqdet.model.heads import HeadOutput
 
+# Sums a number over the processes of a training: losses are divided by what all of them hold.
+Everywhere = Callable[[Tensor], Tensor]
 RAMP_FRAMES = 8
 # Below this error, in strides, the motion loss is a square. An object moves a fraction of a stride a frame:
 # with the usual 1 the loss would have next to no gradient, and motion would not be learned.
@@ -46,7 +49,12 @@ class ClipTruth(NamedTuple):
 
 
 def detection_losses(
-    heads: HeadOutput, truth: ClipTruth, centre_prior: float, label_smoothing: float, merged: bool = False
+    heads: HeadOutput,
+    truth: ClipTruth,
+    centre_prior: float,
+    label_smoothing: float,
+    merged: bool = False,
+    everywhere: Everywhere = Tensor.detach,
 ) -> dict[str, Tensor]:
     """Losses of the heads. Where boxes are not known, a cell without an object is not held against them.
 
@@ -60,7 +68,7 @@ def detection_losses(
     assignment = assign(heads, targets, centre_prior)
     positive = assignment.objects >= 0
     known = truth.boxes_known.repeat_interleave(truth.present.shape[1])[:, None] | positive
-    total = assignment.quality.sum().clamp(min=1)
+    total = everywhere(assignment.quality.sum()).clamp(min=1)
     picture, cell = positive.nonzero(as_tuple=True)
     chosen = assignment.objects[picture, cell]
     quality = assignment.quality[picture, cell]
@@ -114,7 +122,11 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
 
 
 def clip_class_loss(
-    logits: Tensor, sequence_class_ids: Tensor, age: Tensor, label_smoothing: float
+    logits: Tensor,
+    sequence_class_ids: Tensor,
+    age: Tensor,
+    label_smoothing: float,
+    everywhere: Everywhere = Tensor.detach,
 ) -> Tensor:
     """Cross-entropy of the sequence's class at every frame, ramped over the first frames of a sequence.
 
@@ -125,10 +137,16 @@ def clip_class_loss(
         label_smoothing: 0..1.
     """
     labels = sequence_class_ids[:, None].expand(logits.shape[:2])
-    return _ramped(logits, labels, age, label_smoothing)
+    return _ramped(logits, labels, age, label_smoothing, everywhere)
 
 
-def track_class_loss(logits: Tensor, class_ids: Tensor, present: Tensor, label_smoothing: float) -> Tensor:
+def track_class_loss(
+    logits: Tensor,
+    class_ids: Tensor,
+    present: Tensor,
+    label_smoothing: float,
+    everywhere: Everywhere = Tensor.detach,
+) -> Tensor:
     """Cross-entropy of each track's class wherever it is seen, ramped over its first frames.
 
     Args:
@@ -139,10 +157,12 @@ def track_class_loss(logits: Tensor, class_ids: Tensor, present: Tensor, label_s
     """
     labels = torch.where(present, class_ids, -1)
     age = present.long().cumsum(dim=1) - 1
-    return _ramped(logits, labels, age, label_smoothing)
+    return _ramped(logits, labels, age, label_smoothing, everywhere)
 
 
-def _ramped(logits: Tensor, labels: Tensor, age: Tensor, label_smoothing: float) -> Tensor:
+def _ramped(
+    logits: Tensor, labels: Tensor, age: Tensor, label_smoothing: float, everywhere: Everywhere
+) -> Tensor:
     loss = functional.cross_entropy(
         logits.flatten(0, -2),
         labels.flatten(),
@@ -151,4 +171,4 @@ def _ramped(logits: Tensor, labels: Tensor, age: Tensor, label_smoothing: float)
         label_smoothing=label_smoothing,
     )
     weight = ((age.flatten() + 1) / RAMP_FRAMES).clamp(0, 1) * (labels.flatten() >= 0)
-    return (loss * weight).sum() / weight.sum().clamp(min=1)
+    return (loss * weight).sum() / everywhere(weight.sum()).clamp(min=1)

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from seqdet.model.detector import Detector, DetectorOutput
-from seqdet.model.losses import ClipTruth, clip_class_loss, detection_losses, track_class_loss
+from seqdet.model.losses import (
+    ClipTruth,
+    Everywhere,
+    clip_class_loss,
+    detection_losses,
+    track_class_loss,
+)
 from seqdet.model.memory import box_features
 
 # Boxes at test time are not the truth: the track memory learns on boxes that are off by this part of a side,
@@ -26,6 +32,8 @@ def objective(
     centre_prior: float,
     label_smoothing: float,
     weights: dict[str, float],
+    noise: Tensor | None = None,
+    everywhere: Everywhere = torch.Tensor.detach,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of all losses, and each term before its weight.
 
@@ -38,19 +46,26 @@ def objective(
         centre_prior: see ``assign``.
         label_smoothing: 0..1.
         weights: of the terms, by name.
+        noise: (B, T, G, 4) normal numbers that move the edges of the true boxes; None draws them.
+        everywhere: sums what losses are divided by over all processes, so that their terms add up.
     """
-    terms = detection_losses(output.heads, truth, centre_prior, label_smoothing, model.heads.merged)
+    terms = detection_losses(
+        output.heads, truth, centre_prior, label_smoothing, model.heads.merged, everywhere
+    )
     ages = age[:, None] + torch.arange(time_s.shape[1], device=age.device)
-    terms["clip"] = clip_class_loss(output.clip_logits, truth.sequence_class_ids, ages, label_smoothing)
-    logits = true_track_logits(model, output, truth, time_s)
-    terms["track"] = track_class_loss(logits, truth.class_ids, truth.present, label_smoothing)
+    known = truth.sequence_class_ids
+    terms["clip"] = clip_class_loss(output.clip_logits, known, ages, label_smoothing, everywhere)
+    logits = true_track_logits(model, output, truth, time_s, noise)
+    terms["track"] = track_class_loss(logits, truth.class_ids, truth.present, label_smoothing, everywhere)
     total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     return total, terms
 
 
-def true_track_logits(model: Detector, output: DetectorOutput, truth: ClipTruth, time_s: Tensor) -> Tensor:
+def true_track_logits(
+    model: Detector, output: DetectorOutput, truth: ClipTruth, time_s: Tensor, noise: Tensor | None = None
+) -> Tensor:
     """Class logits (B, T, G, K) of the track memory, shown the (jittered) true boxes from a zero state."""
-    boxes = jittered(truth.boxes_xyxy)
+    boxes = jittered(truth.boxes_xyxy, noise)
     batch, frames, objects = truth.present.shape
     features = box_features(output.maps, model.levels, boxes.flatten(0, 1)).unflatten(0, (batch, frames))
     embedding = model.tracks.embedding(features, boxes, true_velocity(boxes, truth.present, time_s))
@@ -62,10 +77,11 @@ def true_track_logits(model: Detector, output: DetectorOutput, truth: ClipTruth,
     return torch.stack(logits, dim=1)
 
 
-def jittered(boxes_xyxy: Tensor) -> Tensor:
-    """Boxes with every edge moved by a normal number of BOX_JITTER / 2 of the side."""
+def jittered(boxes_xyxy: Tensor, noise: Tensor | None = None) -> Tensor:
+    """Boxes with every edge moved by a normal number (of ``noise``, or drawn) of BOX_JITTER / 2 sides."""
+    noise = torch.randn_like(boxes_xyxy) if noise is None else noise
     sides = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).repeat(*[1] * (boxes_xyxy.ndim - 1), 2)
-    return boxes_xyxy + torch.randn_like(boxes_xyxy) * sides * (BOX_JITTER / 2)
+    return boxes_xyxy + noise * sides * (BOX_JITTER / 2)
 
 
 def true_velocity(boxes_xyxy: Tensor, present: Tensor, time_s: Tensor) -> Tensor:

@@ -129,6 +129,24 @@ def measure(
     return measured
 
 
+def in_turn(parts: Sequence[Measured]) -> Measured:
+    """One pass from its parts: clip n was measured by part n modulo their number."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def merged(name: str) -> list[Any]:
+        lists = [getattr(part, name) for part in parts]
+        return [lists[n % len(lists)][n // len(lists)] for n in range(sum(map(len, lists)))]
+
+    return Measured(
+        merged("truths"),
+        merged("ranked"),
+        merged("shown"),
+        max(part.seconds for part in parts),
+        sum(part.frames for part in parts),
+    )
+
+
 def _decoded(sequence: Recorded, max_frames: int | None) -> list[Frame]:
     with open_video(sequence.video) as reader:
         frames = prefetch(reader)

@@ -9,7 +9,8 @@ import numpy as np
 
 from seqdet.config import Config, StageConfig
 from seqdet.data.dataset import load_dataset
-from seqdet.data.loader import ClipRenderer, Sampler, describe, plan_batch
+from seqdet.data.loader import ClipRenderer
+from seqdet.data.plans import Sampler, describe, plan_batch
 from seqdet.errors import InputError, OutputError, UsageError
 from seqdet.results.sheet import contact_sheet
 from seqdet.runs.train import scene_renderer

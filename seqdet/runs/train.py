@@ -34,13 +34,15 @@ from seqdet.model.transfer import carry_over
 from seqdet.runs.device import choose_device
 from seqdet.runs.evaluate import all_figures, evenly, measure
 from seqdet.runs.ingest import ingest
+from seqdet.runs.measure import in_turn
+from seqdet.runs.processes import Alone, Group, LastWords, is_restarted, join, was_started_here
 from seqdet.runs.shipped import find_model
 from seqdet.runs.stream import Model
 from seqdet.runs.synth import synth
 from seqdet.runs.train_classifier import ClassifierReport, fit_classifier
 from seqdet.runs.train_glimpse import GlimpseReport, fit_glimpse
-from seqdet.runs.train_loop import fit
-from seqdet.runs.train_run import TrainReport, Validate
+from seqdet.runs.train_loop import TrainReport, fit
+from seqdet.runs.train_run import Validate
 from seqdet.types import Targets
 
 # (stage, steps done, steps in all)
@@ -63,6 +65,7 @@ def train(
     force: bool = False,
     progress: Progress | None = None,
     tell: Tell | None = None,
+    last_words: LastWords | None = None,
 ) -> TrainReport | ClassifierReport | GlimpseReport:
     """Train a detector, or what else ``config`` is of: a sequence classifier, a detector's glimpse.
 
@@ -79,6 +82,7 @@ def train(
         force: empty ``out`` first if it holds a run.
         progress: is told the steps done.
         tell: is told every line of the log.
+        last_words: is told which of several processes is lost, just before this one ends.
 
     Raises:
         UsageError: contradictory arguments, or the folder holds a run already.
@@ -88,18 +92,42 @@ def train(
         raise UsageError("--resume continues a run in its own folder; leave out --out")
     if resume is not None and start is not None:
         raise UsageError("--resume continues with the run's own weights; leave out --from")
+    if (out or resume) is None and is_restarted():
+        raise UsageError("a training that is started again needs --out, to find what it has left")
     run = resume or out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
-    if resume is not None:
-        if not (run / "config.yaml").is_file():
-            raise UsageError(f"--resume {run}: no run is there (config.yaml is missing)")
-        data = data or _data_of(run)
-        config = config or load_any_config(run / "config.yaml")
-    elif force and (run / "config.yaml").is_file():
-        shutil.rmtree(run)
-    if isinstance(config, ClassifierConfig):
-        return _train_classifier(data, config, run, resume is not None, start, device, progress, tell)
-    if isinstance(config, GlimpseRunConfig):
-        return _train_glimpse(data, config, run, resume is not None, start, device, progress, tell)
+    with join(last_words or (lambda message: None)) as together:
+        if resume is not None:
+            if not (run / "config.yaml").is_file():
+                raise UsageError(f"--resume {run}: no run is there (config.yaml is missing)")
+            data = data or _data_of(run)
+            config = config or load_any_config(run / "config.yaml")
+        elif force and together.rank == 0 and not is_restarted() and (run / "config.yaml").is_file():
+            shutil.rmtree(run)
+        if together.size > 1 and (data is None or (out or resume) is None):
+            raise UsageError("a training in several processes needs DATA and --out, the same for all")
+        resumes = resume is not None or together.first_says(was_started_here(run))
+        if isinstance(config, ClassifierConfig):
+            if together.size > 1:
+                raise UsageError("a sequence classifier is trained in one process; start one")
+            return _train_classifier(data, config, run, resumes, start, device, progress, tell)
+        if isinstance(config, GlimpseRunConfig):
+            if together.size > 1:
+                raise UsageError("a glimpse is trained in one process; start one")
+            return _train_glimpse(data, config, run, resumes, start, device, progress, tell)
+        return _train_detector(data, config, run, resumes, start, device, progress, tell, together)
+
+
+def _train_detector(
+    data: Path | None,
+    config: Config | None,
+    run: Path,
+    resume: bool,
+    start: str | Path | None,
+    device: str,
+    progress: Progress | None,
+    tell: Tell | None,
+    together: Alone | Group,
+) -> TrainReport:
     if data is None:
         data = run.with_name(run.name + "-data")
         config = config or built_in_config()
@@ -135,12 +163,13 @@ def train(
         data,
         config,
         run,
-        resume=resume is not None,
-        device=device,
+        resume=resume,
+        device=together.device(device),
         initial=_started(start, config, len(dataset.classes)) if start is not None else None,
-        validate=_validation(dataset, config, device),
+        validate=_validation(dataset, config, together.device(device), together),
         render_scene=scene_renderer(dataset, config),
         tell=say,
+        together=together,
     )
 
 
@@ -253,8 +282,11 @@ def _data_of(run: Path) -> Path:
     return Path(recorded.read_text(encoding="utf-8").strip())
 
 
-def _validation(dataset: Dataset, config: Config, device: str) -> Validate | None:
-    """Figures of a model on a few clips of the validation split, or None where there is none."""
+def _validation(dataset: Dataset, config: Config, device: str, together: Alone | Group) -> Validate | None:
+    """Figures of a model on a few clips of the validation split, or None where there is none.
+
+    Each process detects in its part of the clips; the figures are those of all clips in their order.
+    """
     clips = dataset.where(**config.data.where).split(config.data.validation_split)
     chosen = evenly(clips, config.train.evaluate_clips)
     if not chosen or not config.train.evaluate_clips:
@@ -262,8 +294,9 @@ def _validation(dataset: Dataset, config: Config, device: str) -> Validate | Non
 
     def validate(detector: Detector) -> dict[str, Any]:
         model = Model(detector, ModelCard(config.model, dataset.classes), choose_device(device))
-        measured = measure(model, dataset, chosen, max_frames=config.train.evaluate_frames)
-        figures = all_figures(measured, dataset.classes)
+        mine = chosen[together.rank :: together.size]
+        parts = together.gathered(measure(model, dataset, mine, max_frames=config.train.evaluate_frames))
+        figures = all_figures(in_turn(parts), dataset.classes)
         kept = ("map50", "agnostic_ap50", "f1_50", "track_accuracy", "sequence_accuracy", "frames_per_s")
         return {name: figures[name] for name in kept} | {
             "per_class": {name: entry["ap50"] for name, entry in figures["per_class"].items()}

@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from seqdet.config import Config, StageConfig
 from seqdet.data.dataset import load_dataset
-from seqdet.data.loader import (
-    BatchShape,
-    ClipPlan,
-    ClipRenderer,
-    RenderScene,
-    Sampler,
-    batches,
-    describe,
-)
-from seqdet.errors import DivergedError, InputError
+from seqdet.data.loader import ClipRenderer, RenderScene, batches
+from seqdet.data.plans import BatchShape, ClipPlan, Sampler, describe
+from seqdet.errors import DivergedError, InputError, UsageError
 from seqdet.model.detector import Detector, build_detector
 from seqdet.runs.device import choose_device
 from seqdet.runs.kept_states import has_state
+from seqdet.runs.processes import Alone, Group
 from seqdet.runs.train_pace import Pace
-from seqdet.runs.train_run import MOST_SKIPPED, Run, Tell, TrainReport, Validate
+from seqdet.runs.train_run import MOST_SKIPPED, Run, Tell, Validate
 from seqdet.types import ClipBatch
 from seqdet.video.prefetch import prefetch
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a training gave.
+
+    Attributes:
+        run: the folder.
+        model: the checkpoint to use: the best one if there were evaluations, else the last.
+        steps: optimizer steps done.
+        minutes: time spent training.
+        map50: best validation figure, or None without evaluation.
+        metrics: all figures of the best evaluation.
+    """
+
+    run: Path
+    model: Path
+    steps: int
+    minutes: float
+    map50: float | None
+    metrics: dict[str, Any]
+
+    @property
+    def headline(self) -> dict[str, Any]:
+        """What a person wants to know first."""
+        return {"steps": self.steps, "minutes": self.minutes, "map50 on validation": self.map50}
 
 
 def fit(
@@ -40,6 +62,7 @@ def fit(
     validate: Validate | None = None,
     render_scene: RenderScene | None = None,
     tell: Tell | None = None,
+    together: Alone | Group | None = None,
 ) -> TrainReport:
     """Train a detector on a data set that is on disk.
 
@@ -53,12 +76,15 @@ def fit(
         validate: gives the figures of a model on the validation split; None evaluates never.
         render_scene: renders synthetic clips, for stages that mix them in.
         tell: is told every log line.
+        together: the processes of this training; None for this one alone.
 
     Raises:
         UsageError: the folder holds a run already, or there is nothing to resume.
         InputError: the data set is not usable.
         DivergedError: the loss became infinite or NaN; the last good checkpoint is kept.
     """
+    together = together or Alone()
+    _check_size(config, together)
     place = choose_device(device)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
@@ -73,23 +99,22 @@ def fit(
         dataset,
         sequences,
         config.model.input_size_wh,
-        int(config.data.cache_gib * 2**30),
+        int(config.data.cache_gib * 2**30 / together.beside),
         render_scene,
         config.data.reversible,
     )
-    run = Run(
-        config, dataset, out, place, initial or build_detector(config.model, len(dataset.classes)), tell
-    )
+    model = initial or build_detector(config.model, len(dataset.classes))
+    run = Run(config, dataset, out, place, model, tell, together)
     damaged = run.open(resume)
     for reason in damaged:
         run.log(
             {"kind": "warning", "step": run.position.step, "text": f"went on from an older state: {reason}"}
         )
-    sampler = Sampler(sequences, config.data.recording_power)
+    sampler = Sampler(sequences, config.data.recording_power, run.position.shards)
     pace = Pace()
-    with run.writer:
+    with run.writer, together.watched():
         if not resume:
-            run.save()  # so that a kill before the next one leaves something to go on from
+            run.save(wait=True)  # so that a kill before the next one leaves something to go on from
         _between_steps(run, validate)  # a kill may have been in an evaluation
         before_s = time.monotonic()
         for stage, shape, plans, batch in _all_batches(run, renderer, sampler, pace):
@@ -99,7 +124,8 @@ def fit(
             except FloatingPointError as error:
                 raise _diverged(run, error, describe(plans, sequences, shape)) from None
             pace.learned(batch, time.monotonic() - began_s)
-            run.position.elapsed_s += time.monotonic() - before_s
+            elapsed_s = run.position.elapsed_s + time.monotonic() - before_s
+            run.position.elapsed_s = together.first_says(elapsed_s)
             if run.position.skipped:
                 _log_skipped(run, describe(plans, sequences, shape))
             progress = run.progress()
@@ -108,7 +134,25 @@ def fit(
             _between_steps(run, validate)
             before_s = time.monotonic()  # the budget is for training
         run.writer.wait()
-    return run.report()
+    best = out / "best.safetensors"
+    return TrainReport(
+        run=out,
+        model=best if best.is_file() else out / "last.safetensors",
+        steps=run.position.step,
+        minutes=run.position.elapsed_s / 60,
+        map50=run.metrics.get("map50"),
+        metrics=run.metrics,
+    )
+
+
+def _check_size(config: Config, together: Alone | Group) -> None:
+    for stage in config.train.stages:
+        if min(stage.clips_per_batch, config.data.shards or together.size) < together.size:
+            raise UsageError(
+                f"{together.size} processes: each needs a clip of every batch, from a shard; stage "
+                f"{stage.name!r} has clips_per_batch {stage.clips_per_batch}, "
+                f"data.shards is {config.data.shards}"
+            )
 
 
 def _all_batches(
@@ -119,7 +163,8 @@ def _all_batches(
         stage = run.enter_stage(progress)
         shape = batch_shape(stage)
         position = run.position
-        source = batches(renderer, sampler, shape, run.config.train.seed, position.step, position.plans)
+        seed, slots = run.config.train.seed, run.slots(shape.clips)
+        source = batches(renderer, sampler, shape, seed, position.step, position.plans, slots)
         for plans, batch in _ahead(pace.reading(source), run.config.data.workers):
             yield stage, shape, plans, batch
             progress = run.progress()
@@ -131,11 +176,13 @@ def _between_steps(run: Run, validate: Validate | None) -> None:
     """Evaluate and save, where it is time."""
     is_over = run.progress() >= 1
     evaluates = validate is not None and run.evaluation_is_due()
-    if evaluates and run.writer.is_free():
+    is_first = run.together.rank == 0
+    free, due = run.together.first_says((run.writer.is_free(), is_first and run.saving_is_due()))
+    if evaluates and free:
         run.save()  # an evaluation may take longer than what a kill may cost
     if evaluates and validate is not None:
         run.log(run.evaluate(validate))
-    if is_over or run.saving_is_due():
+    if is_over or due:
         run.save(wait=is_over)
 
 
@@ -144,7 +191,7 @@ def _diverged(run: Run, error: FloatingPointError, batch: str) -> DivergedError:
     step = run.position.step + 1
     run.log({"kind": "diverged", "step": step, "why": str(error), "batch": batch})
     run.writer.wait()
-    if not has_state(run.out):
+    if run.together.size == 1 and not has_state(run.out):
         run.save(wait=True)
     return DivergedError(
         f"step {step}: the loss is no number ({error}). The batch: {batch}. The weights before it are kept "

@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,32 @@ import yaml
 
 from seqdet.config import Config, StageConfig
 from seqdet.data.dataset import Dataset
-from seqdet.data.loader import ClipPlan
-from seqdet.errors import DivergedError, OutputError, UsageError
+from seqdet.data.plans import ClipPlan, edge_noise
+from seqdet.errors import DivergedError, OutputError, SeqdetError, UsageError
 from seqdet.model.checkpoint import ModelCard, save_model
 from seqdet.model.detector import Detector
 from seqdet.model.losses import ClipTruth
 from seqdet.model.memory import DetectorState
+from seqdet.model.norms import share_statistics
 from seqdet.model.objective import objective
 from seqdet.model.optimise import WeightAverage, learning_rate_at, parameter_groups
-from seqdet.runs.kept_states import Writer, has_state, keep_state, newest_state, remove_partial
+from seqdet.runs.kept_states import (
+    KeptState,
+    Writer,
+    has_state,
+    keep_state,
+    newest_state,
+    remove_partial,
+)
+from seqdet.runs.processes import LAUNCHER, Alone, Group, launcher
 from seqdet.runs.train_state import (
     Position,
     carried_on,
+    carried_tensors,
     detached,
     is_older_kind,
+    of_slots,
+    put_together,
     restore_state,
     state_document,
     state_tensors,
@@ -49,32 +61,6 @@ Tell = Callable[[dict[str, Any]], None]
 MOST_SKIPPED = 20
 
 
-@dataclass(frozen=True, slots=True)
-class TrainReport:
-    """What a training gave.
-
-    Attributes:
-        run: the folder.
-        model: the checkpoint to use: the best one if there were evaluations, else the last.
-        steps: optimizer steps done.
-        minutes: time spent training.
-        map50: best validation figure, or None without evaluation.
-        metrics: all figures of the best evaluation.
-    """
-
-    run: Path
-    model: Path
-    steps: int
-    minutes: float
-    map50: float | None
-    metrics: dict[str, Any]
-
-    @property
-    def headline(self) -> dict[str, Any]:
-        """What a person wants to know first."""
-        return {"steps": self.steps, "minutes": self.minutes, "map50 on validation": self.map50}
-
-
 class Run:
     """A training under way: the weights, what moves them, and where on disk they go."""
 
@@ -86,11 +72,13 @@ class Run:
         device: torch.device,
         model: Detector,
         tell: Tell | None = None,
+        together: Alone | Group | None = None,
     ) -> None:
         self.config = config
         self.dataset = dataset
         self.out = out
         self.tell = tell
+        self.together = together or Alone()
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         for part in config.train.freeze:
@@ -99,28 +87,57 @@ class Run:
         if self.model.glimpse is not None:  # trained on its own (train_glimpse)
             self.model.glimpse.requires_grad_(False)
         self.average = WeightAverage(self.model, config.train.ema_decay)
+        if self.together.size > 1:
+            share_statistics(self.model)
         groups = parameter_groups(self.model, config.train.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=config.train.learning_rate)
-        self.position = Position()
+        self.network = self.together.network(self.model)
+        self.position = Position(shards=config.data.shards or self.together.size)
         self.carried: DetectorState | None = None
         self.metrics: dict[str, Any] = {}
         self.writer = Writer()
         self.saved_s = time.monotonic()
 
     def open(self, resume: bool) -> tuple[str, ...]:
-        """Make the folder, or read the newest whole state of the run that is there.
+        """Make the folder, or go on from the newest whole state of the run that is there.
+
+        The first process does it and says how it went.
 
         Returns:
             What was wrong with each newer state.
         """
+        kept: KeptState | SeqdetError | None = None
+        if self.together.rank == 0:
+            try:
+                kept = self._open(resume)
+            except SeqdetError as error:
+                kept = error
+        kept = self.together.first_says(kept)
+        if isinstance(kept, SeqdetError):
+            raise kept
+        if kept is None:
+            return ()
+        parts = (self.model, self.average, self.optimizer)
+        self.position, carried = restore_state(kept, *parts, self.together.rank)
+        self.position.shards = self.config.data.shards or self.position.shards
+        if len(self.position.plans) != self.config.train.stages[self.position.stage].clips_per_batch:
+            self.position.plans = ()  # the configuration was changed
+        elif carried is not None:
+            self.carried = of_slots(carried, self.slots(len(self.position.plans)))
+        self.metrics = self.position.extra.get("metrics", {})
+        return kept.damaged
+
+    def slots(self, clips: int, rank: int | None = None) -> list[int]:
+        """Which clips of a batch are those of a process: this one unless another is named."""
+        rank = self.together.rank if rank is None else rank
+        return [s for s in range(clips) if s % self.position.shards % self.together.size == rank]
+
+    def _open(self, resume: bool) -> KeptState | None:
         if resume:
             if not has_state(self.out):
                 raise UsageError(f"{self.out}: nothing to resume: there is no state.safetensors")
             remove_partial(self.out)
-            kept = newest_state(self.out, is_older_kind)
-            self.position, self.carried = restore_state(kept, self.model, self.average, self.optimizer)
-            self.metrics = self.position.extra.get("metrics", {})
-            return kept.damaged
+            return newest_state(self.out, is_older_kind)
         if self.out.exists() and any(self.out.iterdir()):
             raise UsageError(
                 f"{self.out} is not empty. Continue that run with --resume {self.out}, or choose another "
@@ -130,13 +147,16 @@ class Run:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "config.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+            (self.out / LAUNCHER).write_text(launcher(), encoding="utf-8")
             (self.out / "data.txt").write_text(f"{self.dataset.root.resolve()}\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{self.out}: the run cannot be written: {error.strerror}") from error
-        return ()
+        return None
 
     def log(self, line: dict[str, Any]) -> None:
         """Append a line to the log, and tell it."""
+        if self.together.rank > 0:
+            return
         try:
             with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -172,7 +192,12 @@ class Run:
         return self.config.train.stages[index]
 
     def step(self, stage: StageConfig, plans: tuple[ClipPlan, ...], batch: ClipBatch) -> dict[str, float]:
-        """One optimizer step on one batch of clips; returns the loss terms.
+        """One optimizer step on one batch of clips; returns the loss terms of the batch of all processes.
+
+        Args:
+            stage: that the batch is of.
+            plans: of the clips of all processes.
+            batch: the clips of this one.
 
         Raises:
             FloatingPointError: a loss term is not finite; nothing was changed.
@@ -206,7 +231,9 @@ class Run:
         )
         age = torch.from_numpy(batch.age).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.amp):
-            output, state = self.model(frames, self._carry(age, (frames.shape[-1], frames.shape[-2])))
+            output, state = self.network(frames, self._carry(age, (frames.shape[-1], frames.shape[-2])))
+        mine = [plans[slot] for slot in self.slots(len(plans))]
+        noise = torch.from_numpy(edge_noise(mine, *batch.present.shape[1:])).to(self.device)
         loss, terms = objective(
             self.model,
             output,
@@ -216,12 +243,18 @@ class Run:
             max(0.0, 1 - progress / 0.05),
             settings.label_smoothing,
             {str(name): weight for name, weight in settings.loss_weights.items()},
+            noise,
+            self.together.total,
         )
-        if not torch.isfinite(loss):
-            wrong = [name for name, term in terms.items() if not math.isfinite(term.detach())]
+        terms = {"loss": loss, **terms}
+        totals = self.together.total(torch.stack([term.detach() for term in terms.values()])).tolist()
+        figures = dict(zip(terms, totals, strict=True))
+        if not math.isfinite(figures["loss"]):
+            wrong = [name for name, figure in figures.items() if not math.isfinite(figure) and name != "loss"]
             raise FloatingPointError(f"{', '.join(wrong)}: infinite or NaN")
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # Gradients are averaged over processes, and the terms of all of them are to be added.
+        (loss * self.together.size if self.together.size > 1 else loss).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
         if torch.isfinite(norm):
             self.optimizer.step()
@@ -232,11 +265,7 @@ class Run:
         self.carried = detached(state)
         self.position.step += 1
         self.position.plans = plans
-        return {
-            "loss": float(loss.detach()),
-            **{name: float(term.detach()) for name, term in terms.items()},
-            "gradient": float(norm.detach()),
-        }
+        return figures | {"gradient": float(norm.detach())}
 
     def _carry(self, age: torch.Tensor, size_wh: tuple[int, int]) -> DetectorState:
         """The state of the batch before where a stream continues, zeros elsewhere."""
@@ -276,7 +305,8 @@ class Run:
         if reached > self.position.best and _is_finite(self.average.model):
             self.position.best, self.metrics = reached, figures
             self.position.extra["metrics"] = figures
-            save_model(self.out / "best.safetensors", self.average.model, self.card())
+            if self.together.rank == 0:
+                save_model(self.out / "best.safetensors", self.average.model, self.card())
         return {"kind": "evaluation", "step": self.position.step, **figures}
 
     def card(self) -> ModelCard:
@@ -315,7 +345,12 @@ class Run:
                 "--set train.learning_rate=..."
             )
         self.writer.wait()
-        tensors = state_tensors(self.model, self.average, self.optimizer, self.carried)
+        parts = self.together.gathered(carried_tensors(self.carried))
+        if self.together.rank > 0:
+            return
+        clips = len(self.position.plans)
+        carried = put_together(parts, [self.slots(clips, rank) for rank in range(self.together.size)])
+        tensors = state_tensors(self.model, self.average, self.optimizer, carried)
         position = replace(self.position)
         document = state_document(position, self.config.model_dump(mode="json"))
         averaged, card = copy.deepcopy(self.average.model), self.card()
@@ -329,18 +364,6 @@ class Run:
         self.saved_s = time.monotonic()
         if wait:
             self.writer.wait()
-
-    def report(self) -> TrainReport:
-        """What it gave."""
-        best = self.out / "best.safetensors"
-        return TrainReport(
-            run=self.out,
-            model=best if best.is_file() else self.out / "last.safetensors",
-            steps=self.position.step,
-            minutes=self.position.elapsed_s / 60,
-            map50=self.metrics.get("map50"),
-            metrics=self.metrics,
-        )
 
 
 def _set_batchnorm_training(model: Detector, training: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqdet.data.loader import ClipPlan
+from seqdet.data.plans import ClipPlan
 from seqdet.errors import InputError
 from seqdet.model.detector import Detector
 from seqdet.model.difference import FrameAverages
@@ -38,6 +38,7 @@ class Position:
         evaluated: how many evaluations are done.
         evaluated_at: step of the last one, -1 before the first.
         skipped: batches in a row that were not learned.
+        shards: groups of recordings that the clips of a batch draw from.
         extra: figures of the best evaluation.
     """
 
@@ -49,6 +50,7 @@ class Position:
     evaluated: int = 0
     evaluated_at: int = -1
     skipped: int = 0
+    shards: int = 1
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -56,23 +58,55 @@ def state_tensors(
     model: Detector,
     average: WeightAverage,
     optimizer: torch.optim.Optimizer,
-    carried: DetectorState | None,
+    carried: dict[str, Tensor],
 ) -> dict[str, Tensor]:
-    """A copy of everything that ``restore_state`` needs beside the position, in memory of the CPU."""
-    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        tensors["rng_cuda"] = torch.cuda.get_rng_state()
+    """A copy of everything that ``restore_state`` needs beside the position, in memory of the CPU.
+
+    Args:
+        model: that is trained.
+        average: of its weights.
+        optimizer: of its weights.
+        carried: of ``carried_tensors``, of the whole batch.
+    """
+    tensors = dict(carried)
     tensors |= {f"model.{key}": value for key, value in model.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in average.model.state_dict().items()}
     tensors |= optimizer_tensors(optimizer)
+    return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
+
+
+def carried_tensors(carried: DetectorState | None) -> dict[str, Tensor]:
+    """What streams remember, by name; their first dimension is the clip. With it the random generators."""
+    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        tensors["rng_cuda"] = torch.cuda.get_rng_state()
     if carried is not None:
         for index, cell in enumerate([*carried.maps, carried.clip]):
-            tensors[f"carried.{index}.hidden"] = cell.hidden
-            tensors[f"carried.{index}.cell"] = cell.cell
+            tensors[f"carried.{index}.hidden"] = cell.hidden.cpu()
+            tensors[f"carried.{index}.cell"] = cell.cell.cpu()
         if carried.frames is not None:
-            tensors["averages.means"] = carried.frames.means
-            tensors["averages.seen"] = carried.frames.seen
-    return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
+            tensors["averages.means"] = carried.frames.means.cpu()
+            tensors["averages.seen"] = carried.frames.seen.cpu()
+    return tensors
+
+
+def put_together(parts: list[dict[str, Tensor]], slots: list[list[int]]) -> dict[str, Tensor]:
+    """The ``carried_tensors`` of the whole batch from those of each process, which has the clips ``slots``.
+
+    Random generators of other processes than the first get the number of theirs.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    whole: dict[str, Tensor] = {}
+    for rank, (tensors, places) in enumerate(zip(parts, slots, strict=True)):
+        for key, value in tensors.items():
+            if key.startswith("rng"):
+                whole[key if rank == 0 else f"{key}.{rank}"] = value
+                continue
+            if key not in whole:
+                whole[key] = value.new_zeros(sum(map(len, slots)), *value.shape[1:])
+            whole[key][places] = value
+    return whole
 
 
 def state_document(position: Position, config: dict[str, Any]) -> dict[str, Any]:
@@ -86,9 +120,16 @@ def is_older_kind(document: dict[str, Any]) -> bool:
 
 
 def restore_state(
-    kept: KeptState, model: Detector, average: WeightAverage, optimizer: torch.optim.Optimizer
+    kept: KeptState,
+    model: Detector,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
+    rank: int = 0,
 ) -> tuple[Position, DetectorState | None]:
     """Put a state into a model, an average and an optimizer that were just built.
+
+    Returns:
+        The position, and what the streams of the whole batch remember.
 
     Raises:
         InputError: not a state of this kind of training, or written by a run with another model.
@@ -104,9 +145,9 @@ def restore_state(
             f"{kept.path}: written by a run with another model: {str(error).splitlines()[0]}"
         ) from error
     restore_optimizer(optimizer, tensors)
-    torch.set_rng_state(tensors["rng"])
+    torch.set_rng_state(tensors.get(f"rng.{rank}", tensors["rng"]))
     if "rng_cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["rng_cuda"])
+        torch.cuda.set_rng_state(tensors.get(f"rng_cuda.{rank}", tensors["rng_cuda"]))
     fields = dict(document["position"])
     fields["plans"] = tuple(ClipPlan(**plan) for plan in fields["plans"])
     return Position(**fields), _carried(tensors, model)
@@ -150,6 +191,18 @@ def _carried(tensors: dict[str, Tensor], model: Detector) -> DetectorState | Non
     if "averages.means" in tensors:
         averages = FrameAverages(tensors["averages.means"].to(device), tensors["averages.seen"].to(device))
     return DetectorState(tuple(cells[:-1]), cells[-1], zeros.tracks, averages)
+
+
+def of_slots(state: DetectorState, slots: list[int]) -> DetectorState:
+    """The clips ``slots`` of a state."""
+
+    def chosen(cell: CellState) -> CellState:
+        return CellState(*(part[slots] for part in cell))
+
+    frames = FrameAverages(*(part[slots] for part in state.frames)) if state.frames is not None else None
+    return DetectorState(
+        tuple(chosen(cell) for cell in state.maps), chosen(state.clip), chosen(state.tracks), frames
+    )
 
 
 def detached(state: DetectorState) -> DetectorState:

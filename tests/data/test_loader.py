@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 
 from seqdet.data.dataset import Dataset, Sequence, load_dataset
-from seqdet.data.loader import (
-    MAX_CHUNKS,
-    BatchShape,
-    ClipPlan,
-    ClipRenderer,
-    Sampler,
-    batches,
-    plan_batch,
-)
+from seqdet.data.loader import ClipRenderer, batches
+from seqdet.data.plans import MAX_CHUNKS, BatchShape, ClipPlan, Sampler, plan_batch
 from seqdet.data.transforms import ClipGeometry
 from seqdet.errors import InputError, UsageError
 from seqdet.runs.synth import synth
@@ -283,3 +276,27 @@ def test_the_cache_keeps_its_limit_and_forgets_the_oldest(dataset: Dataset):
         np.testing.assert_array_equal(got[:2], wanted)
         assert times[2] == small.cache.frames(sequence, np.array([19]))[1][0], "past the end: the last one"
         assert small.cache.used_bytes <= whole // 2
+
+
+@pytest.mark.parametrize(("counts", "empty"), [({"a": 7, "b": 5}, 0), ({"a": 4}, 1), ({"a": 3, "b": 3}, 1)])
+def test_recordings_are_divided_whole_and_an_empty_shard_draws_from_all(counts: dict[str, int], empty: int):
+    """7 + 5 clips in two shards, 4 + 0 in two, 3 + 3 + 0 in three."""
+    sequences = tuple(recorded(counts))
+    shards = len(counts) + empty
+    sampler = Sampler(sequences, 0.5, shards)
+    rng = np.random.default_rng(0)
+    drawn = [{sampler.draw(rng, slot) for _ in range(200)} for slot in range(shards)]
+    members = [{sequences[i].recording for i in indices} for indices in drawn]
+    assert members[-1] == set(counts) if empty else all(len(names) == 1 for names in members)
+    assert set.union(*drawn) == set(range(len(sequences)))
+    own = members[: len(counts)]
+    assert sorted(name for names in own for name in names) == sorted(counts), "each recording in one shard"
+
+
+def test_slots_are_rendered_alone_as_they_are_in_the_whole_batch(dataset: Dataset):
+    sampler = Sampler(dataset.sequences, 0.5, 2)
+    whole_plans, whole = next(batches(renderer(dataset), sampler, PLAIN, 3, 0, ()))
+    for slots in ([0, 2], [1, 3]):
+        plans, part = next(batches(renderer(dataset), sampler, PLAIN, 3, 0, (), slots))
+        assert plans == whole_plans, "everybody plans all"
+        np.testing.assert_array_equal(part.frames, whole.frames[slots])

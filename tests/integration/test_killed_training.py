@@ -138,3 +138,15 @@ def test_a_full_disk_ends_the_run_with_its_last_state_whole(data: Path, straight
     with Commands() as roomy:
         assert roomy.wait(roomy.start("train", "--resume", run, "--device", "cpu", output=said)) == 0
     assert_equal_runs(straight, run)
+
+
+def test_a_clip_that_cannot_be_read_is_named(commands: Commands, data: Path, tmp_path: Path):
+    """Threads of the process itself read clips: there is no worker to be killed, and no shared memory."""
+    broken, said = tmp_path / "data", tmp_path / "said.txt"
+    shutil.copytree(data, broken)
+    for video in (broken / "videos").iterdir():
+        video.write_bytes(b"no video")
+    start = ["train", broken, *options("data.workers=2"), "--out", tmp_path / "run", "--device", "cpu"]
+    assert commands.wait(commands.start(*start, output=said)) == 3, said.read_text()
+    error = said.read_text().splitlines()[-1]
+    assert any(video.name in error for video in (broken / "videos").iterdir()), error
