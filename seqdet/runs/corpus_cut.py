@@ -93,7 +93,7 @@ def read_part(path: Path, part: Part, folder: Path) -> Iterator[Frame]:
             int(plan["rotation_degrees"]),
             tuple(plan["size_wh"].tolist()),
         )
-    return read_span(spans, 0)
+    return (Frame(picture.rgb, picture.index, picture.time_s) for picture in read_span(spans, 0))
 
 
 def detect_part(
