@@ -51,6 +51,28 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def sure_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights, a random memory of frames, and so sure of objects that there are tracks."""
+    config = ModelConfig(
+        encoder="resnet10",
+        levels=(8, 16),
+        channels=8,
+        clip_width=8,
+        track_width=8,
+        difference_rates=(1.0, 0.25),
+        input_size_wh=(64, 64),
+    )
+    torch.manual_seed(0)
+    detector = build_detector(config, 2)
+    with torch.no_grad():
+        detector.heads.geometry.weight.normal_(std=0.05)
+        detector.heads.geometry.bias[0] = 1.0
+    path = tmp_path_factory.mktemp("sure") / "sure.safetensors"
+    save_model(path, detector, ModelCard(config, ("drone", "bird")))
+    return path
+
+
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
     """Write a video of a moving square: ``make_video("sky.mp4", frames=10)``."""

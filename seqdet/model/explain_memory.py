@@ -18,6 +18,7 @@ Legend: T frames of the window, V variants of it, B sequences, H W cells of a ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -99,7 +100,8 @@ def attribute(chain: Chain, inputs: Sequence[Tensor], state: CellState) -> Attri
 
 def whole(maps: Tensor) -> np.ndarray:
     """(T, ...) -> (T,) float64: summed over the places of each frame."""
-    return maps.reshape(len(maps), -1).double().sum(dim=1).cpu().numpy()
+    # Not -1: of the first frame of a source there are none before, and of nothing -1 could be anything.
+    return maps.reshape(len(maps), math.prod(maps.shape[1:])).double().sum(dim=1).cpu().numpy()
 
 
 @torch.no_grad()

@@ -12,37 +12,17 @@ import torch
 from typer.testing import CliRunner
 
 from seqdet.cli.app import build
-from seqdet.config import ModelConfig
+from seqdet.config import ClassifierModelConfig, ModelConfig
 from seqdet.model.checkpoint import ModelCard, save_model
+from seqdet.model.classifier_checkpoint import ClassifierCard, save_classifier
 from seqdet.model.detector import build_detector
+from seqdet.model.sequence_classifier import build_classifier
 from seqdet.runs.explain_stream import moments, track_inputs
 from seqdet.runs.explain_survey import survey
 from seqdet.runs.stream import load
 from seqdet.video.reader import open_video
 
 FRAMES = 8
-
-
-@pytest.fixture(scope="module")
-def sure_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights, a random memory of frames, and so sure of objects that there are tracks."""
-    config = ModelConfig(
-        encoder="resnet10",
-        levels=(8, 16),
-        channels=8,
-        clip_width=8,
-        track_width=8,
-        difference_rates=(1.0, 0.25),
-        input_size_wh=(64, 64),
-    )
-    torch.manual_seed(0)
-    detector = build_detector(config, 2)
-    with torch.no_grad():
-        detector.heads.geometry.weight.normal_(std=0.05)
-        detector.heads.geometry.bias[0] = 1.0
-    path = tmp_path_factory.mktemp("sure") / "sure.safetensors"
-    save_model(path, detector, ModelCard(config, ("drone", "bird")))
-    return path
 
 
 @pytest.fixture
@@ -105,6 +85,15 @@ def test_what_can_be_asked(sure_model: Path, video: Path, tmp_path: Path, asked:
         assert "--box" not in asked or said["boxes"][0]["box"] == 1
 
 
+def test_the_first_frame_has_none_before_it(sure_model: Path, video: Path, tmp_path: Path):
+    code, stdout, _ = run(sure_model, video, "--out", tmp_path / "why", "--frame", 0, "--json")
+    assert code == 0
+    (box,) = json.loads(stdout)["boxes"]
+    evidence = box["evidence"]
+    assert (evidence["frames"], evidence["of_update"], evidence["drop"]) == ([0], [], [])
+    assert (evidence["reach_frames"], evidence["rank_correlation"]) == (1, None)
+
+
 def test_the_list_says_what_there_is(sure_model: Path, video: Path):
     code, stdout, _ = run(sure_model, video, "--list", "--json")
     said = json.loads(stdout)
@@ -136,6 +125,19 @@ def test_what_is_not_there_is_said(
     assert said in stderr
     assert not (tmp_path / "why").exists()
     assert list(tmp_path.glob(".why*")) == []
+
+
+def test_a_sequence_classifier_is_refused(video: Path, tmp_path: Path):
+    config = ClassifierModelConfig(
+        encoder="pixel_rows", lstm_width=8, dense_widths=(8,), input_size_wh=(32, 32)
+    )
+    model = tmp_path / "classifier.safetensors"
+    save_classifier(model, build_classifier(config, 2), ClassifierCard(config, ("drone", "bird")))
+    for asked in (["--out", tmp_path / "why"], ["--sequence", "--out", tmp_path / "why"], ["--list"]):
+        code, stdout, stderr = run(model, video, *asked)
+        assert (code, stdout) == (2, "")
+        assert "classifier.safetensors is a sequence classifier: it has no boxes" in stderr
+    assert not (tmp_path / "why").exists()
 
 
 def test_nothing_is_overwritten_unless_told_so(sure_model: Path, video: Path, tmp_path: Path):
