@@ -49,8 +49,9 @@ def explain(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show why a detection was made: where, which frames before, which gates, and without memory.
+    """Show why a detection was made, back through the frames.
 
+    Where it was seen, which frames before counted, how the gates stood, what it would be without memory.
     Writes a page (explain.html), a side-by-side video, PNG strips and explain.json into one folder.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in detect

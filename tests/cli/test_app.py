@@ -24,6 +24,8 @@ OPTIONS = {
     "train": "--config --out --set --resume --device",
     "eval": "--model --split --where --limit --max-frames --controls --no-controls --out --device",
     "export": "--to --out --int8 --bf16 --clip --gate --limit --max-frames --force",
+    "explain": "--track --frame --box --sequence --list --why --boxes --window --score "
+    "--max-frames --out --force",
     "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
     "preview": "--out --config --set --stage --clips --columns --seed --force",
     "convert": "--to --videos --video --force",
