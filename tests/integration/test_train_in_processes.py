@@ -40,6 +40,7 @@ SETTINGS = [
     " {name: clips, share: 0.6, frames_per_clip: 2, clips_per_batch: 5, streamed_fraction: 0.5}]",
 ]
 # Signs of life come and are missed sooner than in earnest.
+TERMS = ("loss", "objectness", "class", "box", "motion", "track", "clip")
 HASTE = "import seqdet.runs.processes as p; p.BEAT_S, p.SILENCE_S, p.BROKEN_SILENCE_S = 0.2, 6.0, 3.0"
 
 
@@ -124,7 +125,9 @@ def test_two_processes_give_the_curve_of_one(commands: Commands, data: Path, two
     for ours, theirs in zip(*steps, strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.05)
         if ours["step"] <= 2:
-            assert ours | {"minutes": 0} == pytest.approx(theirs | {"minutes": 0}, rel=1e-4, abs=2e-5)
+            assert {term: ours[term] for term in TERMS} == pytest.approx(
+                {term: theirs[term] for term in TERMS}, rel=1e-4, abs=2e-5
+            )
 
 
 def test_two_processes_killed_and_resumed_are_the_undisturbed_two(
@@ -176,8 +179,9 @@ def test_a_clip_that_one_process_cannot_read_ends_both_and_is_named(commands: Co
     broken.write_bytes(b"no video")
     pair = Pair(commands, tmp_path / "said", data, *options(), "--out", tmp_path / "run")
     assert sorted(pair.wait()) == [3, 4], pair.words()
-    assert broken.name in pair.said[0].read_text()
-    assert broken.name in pair.said[1].read_text()
+    # Who met it names it; the other names it too, or the process that it lost, whichever it hears of first.
+    assert broken.name in pair.words()
+    assert all(broken.name in said.read_text() or "process " in said.read_text() for said in pair.said)
     assert "Traceback" not in pair.words()
 
 
