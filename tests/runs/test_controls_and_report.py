@@ -52,6 +52,7 @@ def without_help_of_tracks(model: Model, **changes) -> Model:
         score_memory=0.0,
         size_memory_s=0.0,
         unconfirmed_factor=1.0,
+        glimpses=0,
         **changes,
     )
     return model.with_options(options)
