@@ -91,7 +91,10 @@ class Group:
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.beside = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        distributed.init_process_group(backend, timeout=PATIENCE)
+        # Under torchrun all attempts share one store, where the addresses of the killed ones would be found.
+        store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
+        store = distributed.PrefixStore(f"seqdet/group/{_attempt()}", store)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
         self._exchange = distributed
         self._watch = _Watch(self.rank, self.size, last_words)
         distributed.barrier()
@@ -164,7 +167,7 @@ class _Watch:
 
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=SILENCE_S))
-        self._store = PrefixStore(f"seqdet/alive/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        self._store = PrefixStore(f"seqdet/alive/{_attempt()}", store)
         self._rank, self._keys, self._last_words = rank, [str(other) for other in range(size)], last_words
         self._store.set(str(rank), "0")
         self._left, self._found, self._is_asked = threading.Event(), threading.Event(), threading.Event()
@@ -245,9 +248,14 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
+def _attempt() -> int:
+    """How often torchrun has started this very command before (``--max-restarts``)."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
 def is_restarted() -> bool:
     """True where torchrun has started this very command before (``--max-restarts``)."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return _attempt() > 0
 
 
 def launcher() -> str:
