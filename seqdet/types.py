@@ -11,6 +11,7 @@ Conventions, everywhere in seqdet:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
@@ -62,6 +63,7 @@ class VideoInfo:
         duration_s: declared duration in seconds, or None.
         rotation_degrees: clockwise rotation that the reader applies: 0, 90, 180 or 270.
         codec: short codec name such as "h264", or "" when unknown.
+        pixel_aspect: how many times wider than high a pixel of the displayed frame is to be shown.
         is_live: True for cameras and streams, which have no end.
     """
 
@@ -72,6 +74,7 @@ class VideoInfo:
     duration_s: float | None = None
     rotation_degrees: int = 0
     codec: str = ""
+    pixel_aspect: Fraction = Fraction(1)
     is_live: bool = False
 
 

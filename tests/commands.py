@@ -24,6 +24,9 @@ class Commands:
 
     Args:
         patch: statements that every command executes before it starts, such as a shorter patience.
+
+    Attributes:
+        peak_mib: the most memory that each process held which has ended, with what it shares with its parent.
     """
 
     def __init__(self, patch: str = "") -> None:
@@ -36,6 +39,7 @@ class Commands:
             env=environment,
         )
         self._started: list[int] = []
+        self.peak_mib: dict[int, float] = {}
 
     def __enter__(self) -> Commands:
         return self
@@ -62,10 +66,11 @@ class Commands:
     def wait(self, pid: int, limit_s: float = 300) -> int:
         """Its exit code, or minus the signal that killed it."""
         end = time.monotonic() + limit_s
-        while (code := self._ask(poll=pid)) is None:
+        while (ended := self._ask(poll=pid)) is None:
             assert time.monotonic() < end, f"process {pid} is still there after {limit_s} s"
             time.sleep(0.02)
         self._started.remove(pid)
+        code, self.peak_mib[pid] = ended
         return code
 
 
@@ -98,8 +103,8 @@ def _serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "poll" in request:
-            pid, status = os.waitpid(request["poll"], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
+            pid, status, used = os.wait4(request["poll"], os.WNOHANG)
+            answer = [os.waitstatus_to_exitcode(status), used.ru_maxrss / 1024] if pid else None
         else:
             answer = os.fork()
             if answer == 0:

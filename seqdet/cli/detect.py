@@ -23,8 +23,9 @@ from seqdet.cli.common import (
 )
 from seqdet.cli.corpus import run_corpus
 from seqdet.cli.progress import Progress
-from seqdet.defaults import SHOWN_SCORE
+from seqdet.defaults import MAX_PIXELS, SHOWN_SCORE
 from seqdet.errors import UsageError
+from seqdet.video.rehearsal import Rehearsal
 
 _CORPUS = "Options of --corpus"
 COLUMNS = ["source", "frames", "detections", "tracks", "fps", "label", "score", "out"]
@@ -56,6 +57,9 @@ def detect(
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop each source after so many frames.")
     ] = None,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Refuse sources with larger pictures; raise it for those you trust.")
+    ] = MAX_PIXELS,
     corpus: Annotated[
         Path | None,
         typer.Option(
@@ -137,8 +141,8 @@ def detect(
     if corpus is not None or out_dir is not None:
         if corpus is None or out_dir is None:
             raise UsageError("--corpus and --out-dir belong together")
-        if sources or out or save or force or max_frames:
-            raise UsageError("--corpus takes no SOURCE, --out, --save, --max-frames or --force")
+        if sources or out or save or force or max_frames or max_pixels != MAX_PIXELS:
+            raise UsageError("--corpus takes no SOURCE, --out, --save, --max-frames, --max-pixels or --force")
         run_corpus(
             corpus,
             out_dir,
@@ -167,11 +171,11 @@ def detect(
     # Decoding and encoding share the cores with the model: its waiting threads must sleep, not spin. OpenMP
     # reads this when torch is imported, and only then.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from seqdet.runs.detect import detect_files
-    from seqdet.runs.device import keep_freed_memory
+    with Progress("frames", quiet=quiet) as progress, Rehearsal(sources, max_pixels) as rehearsal:
+        from seqdet.runs.detect import detect_files
+        from seqdet.runs.device import keep_freed_memory
 
-    keep_freed_memory()
-    with Progress("frames", quiet=quiet) as progress:
+        keep_freed_memory()
         report = detect_files(
             sources,
             out=out,
@@ -181,8 +185,10 @@ def detect(
             runtime=runtime,
             score=score,
             max_frames=max_frames,
+            max_pixels=max_pixels,
             force=force,
             progress=progress,
+            rehearsal=rehearsal,
         )
     for one in report.sources:
         say_warnings(one.warnings, quiet=quiet)

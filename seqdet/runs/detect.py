@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from seqdet.defaults import SHOWN_SCORE
+from seqdet.defaults import MAX_PIXELS, SHOWN_SCORE
 from seqdet.errors import InputError, UsageError
 from seqdet.results.draw import Annotator
 from seqdet.results.sinks import open_sink
@@ -24,6 +24,7 @@ from seqdet.runs.stream import Model, StreamState, load, with_score
 from seqdet.types import Frame, FrameResult, SequenceResult
 from seqdet.video.prefetch import prefetch
 from seqdet.video.reader import VideoReader, expand_sources, open_video
+from seqdet.video.rehearsal import Rehearsal, Rehearsed
 from seqdet.video.writer import VideoWriter, fitted, refuse_same_file
 
 # (label of what is worked on, frames done, frames in all where known)
@@ -101,8 +102,10 @@ def detect_files(
     runtime: str = "auto",
     score: float = SHOWN_SCORE,
     max_frames: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     force: bool = False,
     progress: Progress | None = None,
+    rehearsal: Rehearsal | None = None,
 ) -> DetectReport:
     """Detect in sources and write what was found.
 
@@ -115,8 +118,10 @@ def detect_files(
         runtime: "auto", "torch", "openvino" or "onnx": what computes the model.
         score: smallest score of a reported detection, 0..1.
         max_frames: stop each source after so many frames.
+        max_pixels: a source with larger pictures is refused before they are decoded.
         force: replace outputs that exist.
         progress: is told how far each source is.
+        rehearsal: of these sources, where the caller has begun it while it loaded libraries.
 
     Raises:
         UsageError: an output exists, cannot be written, or is an input; nothing was started.
@@ -132,7 +137,9 @@ def detect_files(
     outs = _output_names(names, out)
     if len({str(path) for path in outs}) < len([path for path in outs if path is not None]):
         raise UsageError(f"--out {out}: two sources have the same name; detect in them one by one")
-    expected = _frames_of_all(names, max_frames)
+    with rehearsal or Rehearsal(sources, max_pixels) as begun:
+        rehearsed = begun.outcomes()
+    expected = _frames_of_all(names, rehearsed, max_frames)
     tell = partial(_told, progress)
     loaded = find_classifier(model, device) or with_score(
         load(model, device, runtime, expected_frames=expected, tell=tell), score
@@ -148,7 +155,11 @@ def detect_files(
             out.mkdir(parents=True, exist_ok=True)
         for name, target in zip(names, outs, strict=True):
             try:
-                reports.append(detect_one(name, target, sinks, loaded, max_frames, force, progress))
+                if crash := rehearsed.get(name, Rehearsed()).crash:
+                    raise InputError(crash)
+                reports.append(
+                    detect_one(name, target, sinks, loaded, max_frames, force, progress, max_pixels)
+                )
             except InputError as error:
                 if len(names) == 1:
                     raise
@@ -173,20 +184,16 @@ def _output_names(names: Sequence[str], out: Path | None) -> list[Path | None]:
     return [out / f"{Path(name).stem or 'source'}.mp4" for name in names]
 
 
-def _frames_of_all(names: Sequence[str], max_frames: int | None) -> int | None:
+def _frames_of_all(
+    names: Sequence[str], rehearsed: dict[str, Rehearsed], max_frames: int | None
+) -> int | None:
     """How many frames there may be to detect in; None where a source has no end."""
     total = 0
     for name in names:
-        promised = max_frames
-        if Path(name).exists():
-            try:
-                with open_video(name) as reader:
-                    promised = _expected_frames(reader, max_frames)
-            except InputError:  # is told when its turn comes
-                promised = 0
-        if promised is None:
+        expected = _expected_frames(rehearsed.get(name, Rehearsed()).promised, max_frames)
+        if expected is None:
             return None
-        total += promised
+        total += expected
     return total
 
 
@@ -203,23 +210,29 @@ def detect_one(
     max_frames: int | None,
     force: bool,
     progress: Progress | None,
+    max_pixels: int = MAX_PIXELS,
 ) -> SourceReport:
     """Detect in one source with a loaded model; the arguments are those of ``detect_files``."""
     started = time.perf_counter()
     with ExitStack() as stack:
-        reader = stack.enter_context(open_video(name))
+        reader = stack.enter_context(open_video(name, max_pixels=max_pixels))
         writer = None
         if out is not None:
             audio = name if Path(name).is_file() else None
             writer = VideoWriter(
-                out, size_wh=reader.info.size_wh, fps_hint=reader.info.fps, audio_from=audio, overwrite=force
+                out,
+                size_wh=reader.info.size_wh,
+                fps_hint=reader.info.fps,
+                audio_from=audio,
+                pixel_aspect=reader.info.pixel_aspect,
+                overwrite=force,
             )
             stack.enter_context(writer)
         counts = _Counts()
         stages = prefetch(_detected(model, _limited(reader, max_frames)), depth=8)
         stack.callback(stages.close)
         annotator = Annotator(model.classes)
-        expected = _expected_frames(reader, max_frames)
+        expected = _expected_frames(reader.info.frames_promised, max_frames)
         try:
             for result, state in stages:
                 counts.take(result, state)
@@ -299,9 +312,8 @@ def _limited(reader: VideoReader, max_frames: int | None) -> Iterator[Frame]:
             return
 
 
-def _expected_frames(reader: VideoReader, max_frames: int | None) -> int | None:
+def _expected_frames(promised: int | None, max_frames: int | None) -> int | None:
     """How many frames a progress bar may hope for."""
-    promised = reader.info.frames_promised
     if max_frames is None:
         return promised
     return max_frames if promised is None else min(promised, max_frames)

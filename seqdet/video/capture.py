@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from seqdet.video.probe import (
     count_packets,
     hide_password,
     is_url,
+    too_many_pixels,
 )
 from seqdet.video.report import Gap, ReadReport, VideoReader
 
@@ -63,7 +65,7 @@ class CaptureReader(VideoReader):
         height, width = self._first[0].shape[:2]
         if height * width > max_pixels:
             self.close()
-            raise InputError(f"{self._shown}: {width}x{height} is more than {max_pixels} pixels a frame")
+            raise InputError(too_many_pixels(self._shown, width, height, max_pixels))
         fps = container.fps if container else (self._capture.get(cv2.CAP_PROP_FPS) or None)
         duration_s = container.duration_s if container else None
         super().__init__(
@@ -75,6 +77,7 @@ class CaptureReader(VideoReader):
                 duration_s=duration_s,
                 rotation_degrees=self._rotation,
                 codec=container.codec if container else "",
+                pixel_aspect=self._pixel_aspect(),
                 is_live=not self._is_file and duration_s is None,
             )
         )
@@ -146,6 +149,10 @@ class CaptureReader(VideoReader):
             last_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
             rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             yield (cv2.rotate(rgb, ROTATIONS[self._rotation]) if self._rotation else rgb), last_ms
+
+    def _pixel_aspect(self) -> Fraction:
+        stored = self._container.pixel_aspect if self._container else Fraction(1)
+        return 1 / stored if self._rotation in (90, 270) else stored
 
     def _nothing_decoded(self) -> str:
         if not self._is_file:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import warnings
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from seqdet.video.report import Gap, ReadReport, VideoReader
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
 )
+
+_PILLOW_LOCK = threading.Lock()  # Pillow's limit is one for the whole process
 
 
 def is_image_name(path: str | Path) -> bool:
@@ -58,15 +61,12 @@ def image_size(path: Path, max_pixels: int) -> tuple[int, int]:
         InputError: not a picture, or more pixels than ``max_pixels``.
     """
     too_large = (
-        f"{path}: the picture declares more than {max_pixels} pixels; raise max_pixels if you trust it"
+        f"{path}: the picture declares more than {max_pixels} pixels; "
+        "raise max_pixels (detect: --max-pixels) if you trust it"
     )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as header:
-                width, height = header.size
-    except Image.DecompressionBombError as error:
-        raise InputError(too_large) from error
+        with _pillow_allows_all(), Image.open(path) as header:
+            width, height = header.size
     except UnidentifiedImageError as error:
         raise InputError(
             f"{path}: not a picture that can be read (empty, damaged or of another format)"
@@ -78,6 +78,17 @@ def image_size(path: Path, max_pixels: int) -> tuple[int, int]:
     if width * height > max_pixels:
         raise InputError(too_large)
     return width, height
+
+
+@contextlib.contextmanager
+def _pillow_allows_all() -> Iterator[None]:
+    """Pillow refuses what declares more than 178 million pixels; here ``max_pixels`` decides."""
+    with _PILLOW_LOCK:
+        allowed, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = allowed
 
 
 def read_image(path: Path, max_pixels: int) -> np.ndarray:
@@ -101,7 +112,10 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
         data = np.fromfile(path, np.uint8)  # not cv2.imread: it fails on some names on Windows
     except OSError as error:
         raise InputError(f"{path}: the picture cannot be read ({error.strerror or error})") from error
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error as error:  # more than 2**30 pixels, or no memory for them
+        raise InputError(f"{path}: OpenCV refuses to decode the picture ({error.err})") from error
     if bgr is None:
         raise InputError(f"{path}: the picture is damaged and cannot be decoded")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -41,6 +41,7 @@ class ContainerInfo:
     Attributes:
         codec: short codec name such as "h264".
         size_wh: stored width and height in pixels, before rotation.
+        pixel_aspect: width by height of a stored pixel; 1 where it is not told, or absurd.
         time_base: seconds a tick.
         start_ticks: presentation time of the first picture, in ticks.
         fps: average frames per second, or None.
@@ -51,6 +52,7 @@ class ContainerInfo:
 
     codec: str
     size_wh: tuple[int, int]
+    pixel_aspect: Fraction
     time_base: Fraction
     start_ticks: int
     fps: float | None
@@ -87,6 +89,14 @@ def hide_password(source: str) -> str:
     """
     shown = re.sub(r"(?<=://)\S+@", "***@", source)
     return re.sub(rf"(?i)(?<=[?&])([^=&]*(?:{_SECRETS})[^=&]*=)[^&]*", r"\1***", shown)
+
+
+def too_many_pixels(shown: str, width: int, height: int, max_pixels: int) -> str:
+    """What is said of a source whose pictures are larger than allowed."""
+    return (
+        f"{shown}: {width}x{height} is more than {max_pixels} pixels a frame; "
+        "raise max_pixels (detect: --max-pixels) if you trust the file"
+    )
 
 
 def is_url(source: str) -> bool:
@@ -164,6 +174,7 @@ def probe_container(source: str) -> ContainerInfo:
         return ContainerInfo(
             codec=context.codec.canonical_name,
             size_wh=(context.width, context.height),
+            pixel_aspect=_sane_aspect(stream.sample_aspect_ratio),
             time_base=stream.time_base or Fraction(1, 1000),
             start_ticks=stream.start_time or 0,
             fps=float(rate) if rate else None,
@@ -171,6 +182,11 @@ def probe_container(source: str) -> ContainerInfo:
             duration_s=duration_s if duration_s is not None and duration_s > 0 else None,
             file_duration_s=file_duration_s if declares else None,
         )
+
+
+def _sane_aspect(declared: Fraction | None) -> Fraction:
+    square = Fraction(1)
+    return declared if declared is not None and square / 10 <= declared <= 10 else square
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,8 @@ What the reader promises:
     * frames are RGB uint8, upright: the rotation of the container, or EXIF's for pictures, is applied once;
       a rotation that is no multiple of 90 degrees is ignored with a warning.
     * pixels are the stored ones: a sample aspect ratio other than 1 is not stretched away, so that boxes are
-      in pixels that exist. Alpha is dropped. 10 and 12 bits become 8.
+      in pixels that exist; ``info.pixel_aspect`` tells it to the writer, whose video is shown as wide. Alpha
+      is dropped. 10 and 12 bits become 8.
     * a frame that fails to decode does not end the source: the reader goes on and logs the gap.
     * the declared number of frames is never a loop bound. What was decoded is compared with what was declared
       and with what a walk through the file's packets finds; ``report.short`` says when it is less.
@@ -23,16 +24,16 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from seqdet.defaults import MAX_PIXELS
 from seqdet.errors import InputError, UsageError
 from seqdet.types import VideoInfo
 from seqdet.video.capture import CaptureReader
 from seqdet.video.folder import ImageReader, is_image_name, list_images, natural_key
-from seqdet.video.probe import ContainerInfo, hide_password, is_url, probe_container
+from seqdet.video.probe import ContainerInfo, hide_password, is_url, probe_container, too_many_pixels
 from seqdet.video.report import Gap, ReadReport, VideoReader
 
 __all__ = ["MAX_PIXELS", "Gap", "ReadReport", "VideoReader", "expand_sources", "open_video", "read_info"]
 
-MAX_PIXELS = 64_000_000
 DEFAULT_IMAGE_FPS = 30.0
 
 
@@ -140,10 +141,7 @@ def _checked_size(source: str, max_pixels: int) -> ContainerInfo:
     container = probe_container(source)
     width, height = container.size_wh
     if width * height > max_pixels:
-        raise InputError(
-            f"{hide_password(source)}: {width}x{height} is more than {max_pixels} pixels a frame; "
-            "raise max_pixels if you trust the file"
-        )
+        raise InputError(too_many_pixels(hide_password(source), width, height, max_pixels))
     return container
 
 

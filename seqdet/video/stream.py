@@ -19,6 +19,7 @@ import av.packet
 import av.video.stream
 import numpy as np
 
+from seqdet.defaults import MAX_PIXELS
 from seqdet.video.pace import Pace
 from seqdet.video.pictures import Picture, SourceLost, SourceRefused
 from seqdet.video.probe import hide_password
@@ -27,7 +28,6 @@ from seqdet.video.probe import hide_password
 # longer than the pauses of a stream of one picture a second.
 OPEN_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 1.4
-MAX_PIXELS = 64_000_000
 _NO_STAMPS = frozenset({"mpjpeg", "image2pipe"})  # FFmpeg counts their pictures as 25 a second
 _REFUSED = (
     (av.error.HTTPUnauthorizedError, "wrong user name or password (401)", False),

@@ -98,6 +98,7 @@ class VideoWriter:
             hint that is not in 0..1000 is ignored with a warning.
         audio_from: a file whose first sound track is copied (or, where the output format does not know its
             codec, converted to AAC), shifted like the pictures.
+        pixel_aspect: how many times wider than high a pixel is shown, as the source's `VideoInfo` says.
         crf: quality of x264, 0 (lossless) to 51; 23 is its default.
         preset: speed of x264; "veryfast" is made a third faster here.
         overwrite: replace an existing file.
@@ -121,6 +122,7 @@ class VideoWriter:
         size_wh: tuple[int, int],
         fps_hint: float | None = None,
         audio_from: str | Path | None = None,
+        pixel_aspect: Fraction = Fraction(1),
         crf: int = 23,
         preset: str = "veryfast",
         overwrite: bool = False,
@@ -148,7 +150,7 @@ class VideoWriter:
             )
         self._fps = self._checked_fps(fps_hint)
         self.partial_path = self.path.with_name(f".{self.path.name}.partial.mp4")
-        self._open(crf, preset)
+        self._open(crf, preset, pixel_aspect)
 
     def _checked_fps(self, fps_hint: float | None) -> Fraction | None:
         if fps_hint is not None:
@@ -157,7 +159,7 @@ class VideoWriter:
             self.warnings.append(f"{fps_hint} frames per second is ignored; the frames' own times are kept")
         return None
 
-    def _open(self, crf: int, preset: str) -> None:
+    def _open(self, crf: int, preset: str, pixel_aspect: Fraction) -> None:
         name = encoder_name()
         if name != "libx264":
             self.warnings.append(f"this PyAV has no libx264; {name} is used, files are larger")
@@ -185,6 +187,7 @@ class VideoWriter:
         self._stream, context = stream, stream.codec_context
         context.width, context.height = self.coded_size_wh
         context.pix_fmt = "yuv420p"
+        context.sample_aspect_ratio = pixel_aspect
         context.time_base = TICK_S
         context.gop_size = max(round(fps * _SECONDS_BETWEEN_KEY_FRAMES), 12)
         context.thread_count = ENCODER_THREADS
