@@ -26,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol
 
+from seqdet.claim import Claim
 from seqdet.errors import OutputError, UsageError
 from seqdet.types import FrameResult, SequenceResult
 
@@ -108,6 +109,7 @@ class Sink:
         self.part_path = path.with_name(path.name + ".part")
         self._overwrite = overwrite
         try:
+            self._claim = Claim(self.part_path, path)
             self._file: IO[str] = self.part_path.open(
                 "w", encoding="utf-8", errors="backslashreplace", newline=""
             )
@@ -146,16 +148,17 @@ class Sink:
         self._sync()
         self._file.close()
         self._format.close()
-        if os.path.lexists(self.path) and not self._overwrite:
-            raise OutputError(
-                f"{self.path} was made by somebody else meanwhile; the rows are in {self.part_path}"
-            )
-        try:
-            os.replace(self.part_path, self.path)
-        except OSError as error:
-            raise OutputError(
-                f"cannot name {self.path}: {error.strerror}; the rows are in {self.part_path}"
-            ) from error
+        with self._claim:
+            if os.path.lexists(self.path) and not self._overwrite:
+                raise OutputError(
+                    f"{self.path} was made by somebody else meanwhile; the rows are in {self.part_path}"
+                )
+            try:
+                os.replace(self.part_path, self.path)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot name {self.path}: {error.strerror}; the rows are in {self.part_path}"
+                ) from error
 
     def __enter__(self) -> Sink:
         return self
@@ -183,6 +186,7 @@ class Sink:
         with contextlib.suppress(OSError):
             self._file.close()  # tries to write the rest once more
         self._format.close()
+        self._claim.release()
         return OutputError(
             f"cannot write {self.path}: {error.strerror or error}; what it held so far is in {self.part_path}"
         )

@@ -27,6 +27,7 @@ import av.error
 import numpy as np
 from av.video.stream import VideoStream
 
+from seqdet.claim import Claim
 from seqdet.errors import OutputError, UsageError
 from seqdet.video.finish import finish
 
@@ -178,7 +179,7 @@ class VideoWriter:
             "flush_packets": "1",
         }
         try:
-            self.partial_path.unlink(missing_ok=True)
+            self._claim = Claim(self.partial_path, self.path)
             self._container = av.open(str(self.partial_path), "w", format="mp4", options=flags)
         except (av.error.FFmpegError, OSError) as error:
             raise UsageError(f"{self.path}: cannot be written there ({error.strerror})") from error
@@ -197,6 +198,7 @@ class VideoWriter:
         except (av.error.FFmpegError, ValueError) as error:
             self._container.close()
             self.partial_path.unlink(missing_ok=True)
+            self._claim.release()
             raise UsageError(
                 f"{name} refuses {self.size_wh}, crf {crf}, preset {preset!r} ({error})"
             ) from error
@@ -260,6 +262,7 @@ class VideoWriter:
         self._failed = True
         with contextlib.suppress(av.error.FFmpegError, OSError):  # the disk that was full is still full
             self._container.close()
+        self._claim.release()
         reason = getattr(error, "strerror", None) or str(error)
         return OutputError(
             f"{self.path}: writing failed at frame {self.frames} ({reason}); free space or choose another "
@@ -278,6 +281,10 @@ class VideoWriter:
         if self._closed or self._failed:
             return
         self._closed = True
+        with self._claim:
+            self._finish(interrupted)
+
+    def _finish(self, interrupted: bool) -> None:
         if self.frames == 0:
             self._container.close()
             self.partial_path.unlink(missing_ok=True)
