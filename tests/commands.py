@@ -39,6 +39,7 @@ class Commands:
             env=environment,
         )
         self._started: list[int] = []
+        self._codes: dict[int, int] = {}
         self.peak_mib: dict[int, float] = {}
 
     def __enter__(self) -> Commands:
@@ -63,14 +64,19 @@ class Commands:
         self._started.append(pid)
         return pid
 
+    def poll(self, pid: int) -> int | None:
+        """Its exit code, or minus the signal that killed it; None while it runs."""
+        if pid in self._started and (ended := self._ask(poll=pid)) is not None:
+            self._started.remove(pid)
+            self._codes[pid], self.peak_mib[pid] = ended
+        return self._codes.get(pid)
+
     def wait(self, pid: int, limit_s: float = 300) -> int:
-        """Its exit code, or minus the signal that killed it."""
+        """As ``poll``, when it has ended."""
         end = time.monotonic() + limit_s
-        while (ended := self._ask(poll=pid)) is None:
+        while (code := self.poll(pid)) is None:
             assert time.monotonic() < end, f"process {pid} is still there after {limit_s} s"
             time.sleep(0.02)
-        self._started.remove(pid)
-        code, self.peak_mib[pid] = ended
         return code
 
 

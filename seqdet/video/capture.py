@@ -28,6 +28,9 @@ _STREAM_TIMEOUT_MS = 5000
 # Reads that may fail beyond the last packet before a file counts as ended (a decoder holds frames back).
 _READS_PAST_END = 16
 _FALLBACK_FPS = 30.0
+# A demuxer passes over damage and goes on behind it. In a video whose frames are otherwise evenly spaced that
+# leaves a hole in its times, and nothing else.
+_STEPS_OF_A_JUMP, _REGULAR_SHARE = 1.9, 0.75
 
 
 def quiet_opencv() -> None:
@@ -183,6 +186,9 @@ class CaptureReader(VideoReader):
         problems: list[str] = []
         if ended and self._walk is not None and self._container is not None:
             promised, problems = _shortfall(self._container, self._walk, decoded, self._gaps, last_s)
+            if self._walk.discarded:
+                hidden = f"{self._walk.discarded} frames are hidden by the file's own edit list"
+                self._warnings.append(f"{self._shown}: {hidden}")
         elif ended and self._container is not None and self._container.duration_s is not None:
             missing_s = self._container.duration_s - (last_s - self._start_s())
             if missing_s > 1 + 2 * self._frame_s():
@@ -211,6 +217,9 @@ class _Clock:
         self._started_s = time.monotonic()
         self._last_s: float | None = None
         self._unstamped = self._backwards = 0
+        self._nominal_s = 1 / fps if fps and container else None
+        self._steps = self._regular = self._lost = 0
+        self._jump: tuple[float, float] | None = None
 
     def time_s(self, milliseconds: float) -> float:
         """Time of the next frame in seconds; never less than that of the one before."""
@@ -225,8 +234,19 @@ class _Clock:
                 stamp_s = self._last_s
             elif stamp_s > self._last_s:
                 self._step_s = stamp_s - self._last_s
+                self._look_for_a_jump(self._last_s)
         self._last_s = stamp_s
         return stamp_s
+
+    def _look_for_a_jump(self, last_s: float) -> None:
+        if self._nominal_s is None:
+            return
+        steps = self._step_s / self._nominal_s
+        self._steps += 1
+        self._regular += abs(steps - 1) < 0.05
+        if steps > _STEPS_OF_A_JUMP:
+            self._lost += round(steps) - 1
+            self._jump = self._jump or (last_s, self._step_s)
 
     def _stamp_s(self, milliseconds: float) -> float:
         if self._is_camera:
@@ -246,6 +266,11 @@ class _Clock:
         if self._backwards:
             found.append(
                 f"{self._backwards} frames are stamped earlier than the one before; their time is held"
+            )
+        elif self._jump and self._regular >= _REGULAR_SHARE * self._steps:
+            found.append(
+                f"the times of a steady video jump, by {self._jump[1]:.2f} s after {self._jump[0]:.2f} s and "
+                f"maybe elsewhere; about {self._lost} frames are missing or were never recorded"
             )
         return found
 

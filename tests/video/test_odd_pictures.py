@@ -99,3 +99,14 @@ def test_a_bomb_takes_no_memory(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert float(ran.stdout) < 64
+
+
+@pytest.mark.parametrize(("lost", "said"), [(range(8, 12), "jump, by 0.20 s after 0.28 s"), ((), "")])
+def test_a_hole_in_the_times_of_a_steady_video_is_said(tmp_path, write_video, lost, said):
+    """Damage that a demuxer passes over: all that it reads decodes, and the duration is what was declared."""
+    path = write_video(tmp_path / "a.mkv", [tick for tick in range(40) if tick not in lost])
+    with open_video(path) as reader:
+        frames = sum(1 for _ in reader)
+    assert (frames, reader.report.short) == (40 - len(lost), False)
+    assert said in " ".join(reader.report.warnings)
+    assert bool(said) == bool(reader.report.warnings)
