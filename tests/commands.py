@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -58,9 +59,19 @@ class Commands:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def start(self, *arguments: str | Path, output: Path, **environment: str) -> int:
-        """Start ``seqdet ARGUMENTS``; its stdout and stderr go to ``output``. Returns its process id."""
-        pid = self._ask(argv=["seqdet", *map(str, arguments)], output=str(output), environment=environment)
+    def start(
+        self, *arguments: str | Path, output: Path, largest_file: int | None = None, **environment: str
+    ) -> int:
+        """Start ``seqdet ARGUMENTS``; its stdout and stderr go to ``output``. Returns its process id.
+
+        ``largest_file``: bytes; a file that would grow beyond fails as on a full disk.
+        """
+        pid = self._ask(
+            argv=["seqdet", *map(str, arguments)],
+            output=str(output),
+            largest_file=largest_file,
+            environment=environment,
+        )
         self._started.append(pid)
         return pid
 
@@ -80,7 +91,7 @@ class Commands:
         return code
 
 
-def _become(argv: list[str], output: str, environment: dict[str, str]) -> None:
+def _become(argv: list[str], output: str, largest_file: int | None, environment: dict[str, str]) -> None:
     """The child: never returns."""
     code = 1
     try:
@@ -88,6 +99,8 @@ def _become(argv: list[str], output: str, environment: dict[str, str]) -> None:
         os.dup2(file, 1)
         os.dup2(file, 2)
         os.environ.update(environment)
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
         sys.argv = argv
         from seqdet.cli.app import main
 
@@ -114,7 +127,7 @@ def _serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                _become(request["argv"], request["output"], request["environment"])
+                _become(**request)
         print(json.dumps(answer), flush=True)
 
 

@@ -31,18 +31,8 @@ from seqdet.errors import OutputError, UsageError
 from seqdet.types import FrameResult, SequenceResult
 
 CSV_COLUMNS = (
-    "source",
-    "frame",
-    "time_s",
-    "track_id",
-    "label",
-    "score",
-    "track_label",
-    "track_score",
-    "x1_px",
-    "y1_px",
-    "x2_px",
-    "y2_px",
+    *("source", "frame", "time_s", "track_id", "label", "score", "track_label", "track_score"),
+    *("x1_px", "y1_px", "x2_px", "y2_px"),
 )
 
 
@@ -107,7 +97,7 @@ class Sink:
     def __init__(self, path: Path, make: Callable[[], Format], classes: tuple[str, ...], overwrite: bool):
         self.path = path
         self.part_path = path.with_name(path.name + ".part")
-        self._overwrite = overwrite
+        self._overwrite, self._failed = overwrite, False
         try:
             self._claim = Claim(self.part_path, path)
             self._file: IO[str] = self.part_path.open(
@@ -169,6 +159,8 @@ class Sink:
         self.close()
 
     def _put(self, pieces: Iterable[str]) -> None:
+        if self._failed:  # told already; whoever ends its sequence all the same is not told twice
+            return
         try:
             for text in pieces:
                 self._file.write(text)
@@ -183,6 +175,7 @@ class Sink:
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> OutputError:
+        self._failed = True
         with contextlib.suppress(OSError):
             self._file.close()  # tries to write the rest once more
         self._format.close()
