@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -57,6 +58,18 @@ class Crops(NamedTuple):
     class_ids: np.ndarray
     tracks: np.ndarray
     recordings: np.ndarray
+
+
+def joined(parts: Iterable[Crops]) -> Crops:
+    """All crops as one; tracks and recordings of the parts must be told apart already."""
+    return Crops(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def beside(some: Crops, others: Crops) -> Crops:
+    """Crops of two sources: tracks and recordings of the others get numbers of their own."""
+    tracks = np.where(others.tracks < 0, -1, others.tracks + some.tracks.max(initial=-1) + 1)
+    recordings = others.recordings + some.recordings.max(initial=-1) + 1
+    return joined([some, others._replace(tracks=tracks, recordings=recordings)])
 
 
 def drawing_weights(class_ids: np.ndarray, recordings: np.ndarray, power: float) -> np.ndarray:

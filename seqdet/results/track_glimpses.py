@@ -9,6 +9,11 @@ import numpy as np
 
 from seqdet.results.track_state import TrackState
 
+# A track is looked at whenever it is its turn until it was looked at so often, and then in every so-many-th
+# frame that shows it: what it is, is known by then (decision 013).
+FIRST_LOOKS = 4
+EVERY = 3
+
 
 def due_for_glimpse(state: TrackState, rows: np.ndarray, most: int) -> np.ndarray:
     """Which detections to look at more closely: those whose tracks were looked at least often.
@@ -19,12 +24,14 @@ def due_for_glimpse(state: TrackState, rows: np.ndarray, most: int) -> np.ndarra
         most: how many at most.
 
     Returns:
-        Indices of detections, at most ``most``.
+        Indices of detections, at most ``most``; none of a track that was looked at FIRST_LOOKS times and in
+        more than one of EVERY frames.
     """
-    candidates = np.flatnonzero(rows >= 0)
-    looks = state.glimpse_evidence[rows[candidates]].sum(axis=1)
-    order = np.lexsort((-state.scores[rows[candidates]], looks))
-    return candidates[order[:most]]
+    tracked = np.flatnonzero(rows >= 0)
+    looks = np.round(state.glimpse_evidence[rows[tracked]].sum(axis=1))
+    due = (looks < FIRST_LOOKS) | (state.hits[rows[tracked]] >= EVERY * looks)
+    order = np.lexsort((-state.scores[rows[tracked]], looks))
+    return tracked[order[due[order]]][:most]
 
 
 def with_glimpses(state: TrackState, rows: np.ndarray, probabilities: np.ndarray) -> TrackState:

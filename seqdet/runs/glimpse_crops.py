@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from seqdet.config import GlimpseConfig
-from seqdet.data.crops import Crops, cut_out, far_from
+from seqdet.data.crops import Crops, cut_out, far_from, joined
 from seqdet.data.dataset import Dataset, Sequence
+from seqdet.data.synth.scene import CLASSES as SCENE_CLASSES
+from seqdet.data.synth.scene import render_clip, scene_class_ids
 from seqdet.errors import InputError
-from seqdet.runs.stream import Model, with_score
+from seqdet.runs.stream import NOMINAL_FPS, Model, with_score
 from seqdet.types import Frame, Targets
 from seqdet.video.reader import open_video
 
@@ -20,6 +25,10 @@ MARGIN = 1.5
 FALSE_SCORE = 0.01
 FALSE_A_FRAME = 8
 FALSE_EVERY = 3
+# Rendered scenes: so many frames of each, every so-many-th.
+RENDERED_SIZES_WH = {"thermal": (320, 256), "visible": (640, 512)}
+RENDERED_FRAMES = 12
+RENDERED_STRIDE = 4
 
 # (sequences done, sequences in all)
 Progress = Callable[[int, int], None]
@@ -58,56 +67,115 @@ def collect_crops(
     parts: list[Crops] = []
     tracks = 0
     for number, sequence in enumerate(chosen):
+        recording = names.index(sequence.recording)
         labels = dataset.labels(sequence)
         truth = [labels.at(index) for index in range(sequence.frames)]
         every = -(-sum(map(len, truth)) // crops_per_sequence) or 1
-        ids: dict[int, int] = {}
         with open_video(sequence.video) as reader:
-            for frame in reader:
-                there = truth[frame.index] if frame.index < len(truth) else Targets.empty()
-                known = np.flatnonzero(there.class_ids >= 0)
-                if frame.index % every == 0 and len(known):
-                    of = [ids.setdefault(int(track), tracks + len(ids)) for track in there.track_ids[known]]
-                    cut = _cut(frame, there.boxes_xyxy_px[known], shape)
-                    parts.append(_crops(cut, there.class_ids[known], of, names.index(sequence.recording)))
-        tracks += len(ids)
+            parts += _of_objects(reader, truth, every, shape, tracks, recording)
+        tracks += _tracks_in(truth)
         if detector is not None:
-            for frame, boxes in _false_detections(detector, sequence, truth, detector_frames):
-                cut = _cut(frame, boxes, shape)
-                nothings = np.full(len(cut), nothing)
-                parts.append(_crops(cut, nothings, nothings * 0 - 1, names.index(sequence.recording)))
+            with open_video(sequence.video) as reader:
+                first = itertools.islice(reader, min(detector_frames, len(truth)))
+                parts += _of_nothing(detector, first, truth, shape, nothing, recording)
         if progress is not None:
             progress(number + 1, len(chosen))
     if not any((part.class_ids < nothing).any() for part in parts):
         raise InputError(f"{dataset.root}: no labelled object of known class in {len(chosen)} sequences")
-    return Crops(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return joined(parts)
+
+
+def rendered_crops(
+    classes: tuple[str, ...], shape: GlimpseConfig, clips: int, seed: int, *, detector: Model | None = None
+) -> Crops:
+    """Cut objects out of rendered scenes, every class alike; all of one sensor count as one recording.
+
+    Args:
+        classes: of the data set, the scenes' among them.
+        shape: of the glimpse.
+        clips: how many scenes.
+        seed: of all chance.
+        detector: as ``collect_crops``.
+
+    Raises:
+        UsageError: the data set lacks a class of scenes.
+    """
+    ids = scene_class_ids(classes, "data.rendered_clips")
+    rng = np.random.default_rng(seed)
+    parts: list[Crops] = []
+    tracks = 0
+    for number in range(clips):
+        kind, recording = divmod(number, len(RENDERED_SIZES_WH))
+        sensor = tuple(RENDERED_SIZES_WH)[recording]
+        label = SCENE_CLASSES[kind % len(SCENE_CLASSES)]
+        pictures, scenes, _ = render_clip(
+            rng, sensor, RENDERED_SIZES_WH[sensor], RENDERED_FRAMES, RENDERED_STRIDE, label=label
+        )
+        truth = [replace(there, class_ids=ids[there.class_ids]) for there in scenes]
+        step_s = RENDERED_STRIDE / NOMINAL_FPS
+        frames = [Frame(picture, index, index * step_s) for index, picture in enumerate(pictures)]
+        parts += _of_objects(frames, truth, 1, shape, tracks, recording)
+        tracks += _tracks_in(truth)
+        if detector is not None:
+            parts += _of_nothing(detector, frames, truth, shape, len(classes), recording)
+    return joined(parts)
+
+
+def _tracks_in(truth: Iterable[Targets]) -> int:
+    return len({int(track) for there in truth for track in there.track_ids[there.class_ids >= 0]})
+
+
+def _of_objects(
+    frames: Iterable[Frame],
+    truth: list[Targets],
+    every: int,
+    shape: GlimpseConfig,
+    first_track: int,
+    recording: int,
+) -> list[Crops]:
+    """The true objects of every so-many-th frame; tracks are numbered from ``first_track``."""
+    numbers: dict[int, int] = {}
+    parts = []
+    for frame in frames:
+        there = truth[frame.index] if frame.index < len(truth) else Targets.empty()
+        known = np.flatnonzero(there.class_ids >= 0)
+        of = [numbers.setdefault(int(track), first_track + len(numbers)) for track in there.track_ids[known]]
+        if frame.index % every == 0 and len(known):
+            cut = _cut(frame, there.boxes_xyxy_px[known], shape)
+            parts.append(_crops(cut, there.class_ids[known], of, recording))
+    return parts
+
+
+def _of_nothing(
+    detector: Model,
+    frames: Iterable[Frame],
+    truth: list[Targets],
+    shape: GlimpseConfig,
+    nothing: int,
+    recording: int,
+) -> list[Crops]:
+    """What the detector finds in frames far from any true object, the best of each frame."""
+    parts = []
+    for result in with_score(detector, FALSE_SCORE).results(frames):
+        if result.frame.index % FALSE_EVERY:
+            continue
+        found = result.detections
+        far = np.flatnonzero(far_from(found.boxes_xyxy_px, truth[result.frame.index].boxes_xyxy_px))
+        best = far[np.argsort(-found.scores[far], kind="stable")][:FALSE_A_FRAME]
+        if len(best):
+            cut = _cut(result.frame, found.boxes_xyxy_px[best], shape)
+            parts.append(_crops(cut, [nothing] * len(cut), [-1] * len(cut), recording))
+    return parts
 
 
 def _cut(frame: Frame, boxes_xyxy_px: np.ndarray, shape: GlimpseConfig) -> np.ndarray:
     return cut_out(frame.rgb, boxes_xyxy_px, round(MARGIN * shape.crop_px), MARGIN * shape.context)
 
 
-def _crops(pictures: np.ndarray, class_ids: np.ndarray, tracks: Iterable[int], recording: int) -> Crops:
+def _crops(pictures: np.ndarray, class_ids: npt.ArrayLike, tracks: list[int], recording: int) -> Crops:
     return Crops(
         pictures,
         np.asarray(class_ids, np.int64),
-        np.fromiter(tracks, np.int64),
+        np.asarray(tracks, np.int64),
         np.full(len(pictures), recording, np.int64),
     )
-
-
-def _false_detections(
-    detector: Model, sequence: Sequence, truth: list[Targets], frames: int
-) -> Iterable[tuple[Frame, np.ndarray]]:
-    """Frames, and (N, 4) boxes of what the detector finds in them far from any true object; best first."""
-    eager = with_score(detector, FALSE_SCORE)
-    with open_video(sequence.video) as reader:
-        first = (frame for frame, _ in zip(reader, range(min(frames, len(truth))), strict=False))
-        for result in eager.results(first):
-            if result.frame.index % FALSE_EVERY:
-                continue
-            found = result.detections
-            far = np.flatnonzero(far_from(found.boxes_xyxy_px, truth[result.frame.index].boxes_xyxy_px))
-            best = far[np.argsort(-found.scores[far], kind="stable")][:FALSE_A_FRAME]
-            if len(best):
-                yield result.frame, found.boxes_xyxy_px[best]

@@ -25,8 +25,7 @@ from seqdet.config import (
 from seqdet.config_file import load_any_config
 from seqdet.data.dataset import Dataset, is_dataset, load_dataset
 from seqdet.data.formats import class_folders
-from seqdet.data.synth.scene import CLASSES as SCENE_CLASSES
-from seqdet.data.synth.scene import render_clip
+from seqdet.data.synth.scene import render_clip, scene_class_ids
 from seqdet.errors import UsageError
 from seqdet.model.checkpoint import ModelCard, load_model
 from seqdet.model.detector import Detector, build_detector
@@ -314,13 +313,7 @@ def scene_renderer(
     """Renders airspace-like clips with the data set's class ids, or None when no stage asks for them."""
     if not any(stage.synthetic_fraction for stage in config.train.stages):
         return None
-    unknown = [name for name in SCENE_CLASSES if name not in dataset.classes]
-    if unknown:
-        raise UsageError(
-            f"train.stages: synthetic_fraction renders {', '.join(SCENE_CLASSES)}, but {dataset.root} has no "
-            f"{', '.join(unknown)}; set it to 0"
-        )
-    ids = np.array([dataset.classes.index(name) for name in SCENE_CLASSES])
+    ids = scene_class_ids(dataset.classes, "train.stages: synthetic_fraction")
 
     def render(
         rng: np.random.Generator, size_wh: tuple[int, int], frames: int, stride: int

@@ -21,7 +21,7 @@ import yaml
 from torch import Tensor
 
 from seqdet.config import GlimpseRunConfig
-from seqdet.data.crops import Crops, drawing_weights
+from seqdet.data.crops import Crops, beside, drawing_weights
 from seqdet.data.dataset import Dataset
 from seqdet.errors import DivergedError, InputError, OutputError, UsageError
 from seqdet.model.checkpoint import load_model, save_model
@@ -29,7 +29,7 @@ from seqdet.model.glimpse import Glimpse, build_glimpse
 from seqdet.model.glimpse_views import plain_view, random_view
 from seqdet.model.optimise import WeightAverage, learning_rate_at, parameter_groups
 from seqdet.runs.device import choose_device
-from seqdet.runs.glimpse_crops import MARGIN, collect_crops
+from seqdet.runs.glimpse_crops import MARGIN, collect_crops, rendered_crops
 from seqdet.runs.shipped import find_model
 from seqdet.runs.stream import load
 
@@ -113,15 +113,21 @@ def fit_glimpse(
         return lambda done, whole: log({"kind": "crops", "split": split, "done": done, "of": whole})
 
     shape, most = config.model, config.data.crops_per_sequence
+    first = load(start, device)
     crops = collect_crops(
         dataset,
         sequences,
         shape,
         most,
-        detector=load(start, device),
+        detector=first,
         detector_frames=config.data.detector_frames,
         progress=gathered("train"),
     )
+    if config.data.rendered_clips:
+        rendered = rendered_crops(
+            dataset.classes, shape, config.data.rendered_clips, settings.seed, detector=first
+        )
+        crops = beside(crops, rendered)
     held = chosen.split(config.data.validation_split)
     validation = collect_crops(dataset, held, shape, most, progress=gathered("validation")) if held else None
 

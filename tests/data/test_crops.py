@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqdet.data.crops import cut_out, drawing_weights, far_from
+from seqdet.data.crops import Crops, beside, cut_out, drawing_weights, far_from
 
 
 def sky_with(box: tuple[int, int, int, int], size_wh: tuple[int, int] = (160, 120)) -> np.ndarray:
@@ -91,3 +91,15 @@ def test_what_touches_an_object_or_lies_beside_it_is_not_far():
     assert far_from(boxes, truth).tolist() == [False, False, False, True]
     assert far_from(boxes, np.zeros((0, 4), np.float32)).all()
     assert far_from(np.zeros((0, 4), np.float32), truth).shape == (0,)
+
+
+def test_tracks_and_recordings_of_two_sources_are_told_apart():
+    def crops(value: int, tracks: list[int], recordings: list[int]) -> Crops:
+        pictures = np.full((len(tracks), 4, 4, 3), value, np.uint8)
+        return Crops(pictures, np.full(len(tracks), value), np.array(tracks), np.array(recordings))
+
+    both = beside(crops(1, [0, 4, -1], [0, 2, 2]), crops(2, [0, 0, -1], [1, 0, 0]))
+    assert both.class_ids.tolist() == [1, 1, 1, 2, 2, 2]
+    assert both.tracks.tolist() == [0, 4, -1, 5, 5, -1]
+    assert both.recordings.tolist() == [0, 2, 2, 4, 3, 3]
+    assert len(both.pictures) == 6

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqdet.results.track_glimpses import due_for_glimpse, with_glimpses
+from seqdet.results.track_glimpses import EVERY, FIRST_LOOKS, due_for_glimpse, with_glimpses
 from seqdet.results.track_state import (
     TRACK_ROWS,
     TrackState,
@@ -37,6 +37,19 @@ def test_everybody_has_a_turn_before_anybody_has_a_second():
         seen += rows[due].tolist()
         state = with_glimpses(state, rows[due], np.full((2, 3), 1 / 3))
     assert {row: seen.count(row) for row in (4, 9, 2, 30)} == dict.fromkeys((4, 9, 2, 30), 3)
+
+
+def test_a_track_that_is_known_leaves_its_turn_to_a_new_one_and_is_seen_again_now_and_then():
+    state, rows, looked = initial_track_state(2), np.array([7]), []
+    for frame in range(60):
+        state.hits[rows] += 1
+        due = due_for_glimpse(state, rows, 1)
+        looked += [frame] * len(due)
+        state = with_glimpses(state, rows[due], np.full((len(due), 3), 1 / 3))
+    assert looked[:FIRST_LOOKS] == list(range(FIRST_LOOKS))
+    assert set(np.diff(looked[FIRST_LOOKS:])) == {EVERY}
+    assert len(looked) == 60 / EVERY + 1, "one of EVERY frames in the long run"
+    assert due_for_glimpse(state, np.array([7, 3]), 1).tolist() == [1]
 
 
 def test_detections_without_a_track_have_no_turn():

@@ -12,11 +12,13 @@ import torch
 from seqdet.config import GlimpseConfig, GlimpseDataConfig, GlimpseRunConfig, GlimpseTrainConfig, ModelConfig
 from seqdet.data.crops import Crops
 from seqdet.data.dataset import load_dataset
+from seqdet.data.synth.scene import CLASSES as SCENE_CLASSES
 from seqdet.errors import UsageError
 from seqdet.model.checkpoint import ModelCard, load_model, save_model
 from seqdet.model.detector import build_detector
 from seqdet.model.glimpse import build_glimpse
 from seqdet.results.track_state import class_words
+from seqdet.runs.glimpse_crops import rendered_crops
 from seqdet.runs.stream import Model, load
 from seqdet.runs.synth import synth
 from seqdet.runs.train import train
@@ -96,6 +98,20 @@ def test_what_a_look_decides_is_learned():
     assert figures["glimpse_accuracy"] > 0.9
 
 
+def test_rendered_scenes_show_every_class_alike_and_are_recordings_of_their_own(data: Path):
+    first = rendered_crops(("bird", "kite", *SCENE_CLASSES), CONFIG.model, 8, seed=1)
+    again = rendered_crops(("bird", "kite", *SCENE_CLASSES), CONFIG.model, 8, seed=1)
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    counts = np.bincount(first.class_ids, minlength=6)
+    assert counts[1] == 0
+    assert (counts[[0, 2, 4, 5]] > 0).all(), "by name: airplane, bird, drone and helicopter"
+    assert set(first.recordings.tolist()) == {0, 1}
+    for track in np.unique(first.tracks):
+        assert len(np.unique(first.class_ids[first.tracks == track])) == 1
+    with pytest.raises(UsageError, match="rendered_clips"):
+        rendered_crops(load_dataset(data).classes, CONFIG.model, 8, seed=1)
+
+
 def with_glimpse(detector: Path, seed: int = 0) -> Model:
     """The detector with a glimpse that has learned nothing."""
     torch.manual_seed(seed)
@@ -128,7 +144,8 @@ def test_a_stream_with_glimpses_is_the_same_frame_by_frame(detector: Path):
         assert one.detections.track_class_ids.tolist() == other.detections.track_class_ids.tolist()
     state = groups[0][-1][1].tracks
     looks = state.glimpse_evidence.sum(axis=1)
-    assert looks.sum() == pytest.approx(model.options.glimpses * len(frames())), "two looks a frame"
+    most = model.options.glimpses * len(frames())
+    assert most / 2 <= looks.sum() <= most + 1e-6, "tracks come and go: hardly a frame without a look"
     rows = np.flatnonzero(state.active)
     assert not np.allclose(class_words(state, rows), state.class_evidence[rows]), "the glimpses say nothing"
 

@@ -20,6 +20,7 @@ from seqdet.data.synth.motion import Flight, camera_path, fly
 from seqdet.data.synth.objects import Sprite, draw_sprite
 from seqdet.data.synth.sensor import Sensor, make_sensor
 from seqdet.data.synth.solids import CLASSES, Build
+from seqdet.errors import UsageError
 from seqdet.types import Targets
 
 _REFERENCE_WIDTH_PX = {"thermal": 320, "visible": 640}
@@ -160,6 +161,23 @@ def render_clip(
     targets = tuple(truth for _, truth in rendered)
     seen = np.unique(np.concatenate([truth.class_ids for truth in targets]))
     return np.stack([rgb for rgb, _ in rendered]), targets, int(seen[0]) if len(seen) == 1 else -1
+
+
+def scene_class_ids(classes: tuple[str, ...], key: str) -> np.ndarray:
+    """(4,) int64: what the objects of scenes, in the order of `CLASSES`, are in a data set of ``classes``.
+
+    Args:
+        classes: of the data set.
+        key: what asks for scenes, for the message.
+
+    Raises:
+        UsageError: the data set lacks a class.
+    """
+    if unknown := [name for name in CLASSES if name not in classes]:
+        raise UsageError(
+            f"{key} renders {', '.join(CLASSES)}, but the data set has no {', '.join(unknown)}; set it to 0"
+        )
+    return np.array([classes.index(name) for name in CLASSES], np.int64)
 
 
 def render_scene(options: SceneOptions) -> Iterator[tuple[np.ndarray, Targets]]:
