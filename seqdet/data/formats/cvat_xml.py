@@ -10,12 +10,11 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.etree.ElementTree import Element, TreeBuilder
 
 import numpy as np
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
 
+from seqdet.data.formats.markup import feed_file, hardened_parser
 from seqdet.data.formats.protocol import EXAMPLES, Problems
 from seqdet.errors import InputError
 
@@ -121,6 +120,7 @@ class _Target:
     """Receives the elements of a file, one after the other."""
 
     def __init__(self, path: Path, problems: Problems) -> None:
+        self.parser = hardened_parser(self)
         self.path, self.problems = path, problems
         self.depth = 0
         self.builder: TreeBuilder | None = None
@@ -132,7 +132,9 @@ class _Target:
         self.within = ""  # "image", "track", or "" where shapes are not read
         self.counts: dict[str, list[int]] = {}  # reason: how many, and the first lines
 
-    def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
+    def opened(self, tag: str, names_and_values: list[str]) -> None:
+        attributes = dict(zip(names_and_values[::2], names_and_values[1::2], strict=True))
+        line = self.parser.parser.CurrentLineNumber
         self.depth += 1
         if self.builder is not None:
             self.builder.start(tag, attributes)
@@ -150,7 +152,7 @@ class _Target:
         elif self.depth == 1 and tag != "annotations":
             raise InputError(f"{self.path}:{line}: <annotations> is expected, got <{tag[:80]}>")
 
-    def end(self, tag: str) -> None:
+    def closed(self, tag: str) -> None:
         self.depth -= 1
         if self.builder is not None:
             self.builder.end(tag)
@@ -224,12 +226,6 @@ class _Target:
             self.problems.fail(f"{self.path}:{line}", f"{tag}: {fault}")
 
 
-class _Parser(DefusedXMLParser):
-    def _start(self, tag: str, attributes: list[str]) -> None:
-        pairs = dict(zip(attributes[::2], attributes[1::2], strict=True))
-        self.target.start(tag, pairs, self.parser.CurrentLineNumber)
-
-
 def parse(path: Path, problems: Problems) -> CvatFile:
     """Read a file; malformed elements are noted in ``problems`` and left out.
 
@@ -237,24 +233,7 @@ def parse(path: Path, problems: Problems) -> CvatFile:
         InputError: it cannot be read, is not XML or not of CVAT, or it declares entities.
     """
     target = _Target(path, problems)
-    parser = _Parser(target=target, forbid_dtd=False, forbid_entities=True, forbid_external=True)
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                parser.feed(block)
-        parser.close()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ParseError as error:
-        line, column = error.position
-        reason = str(error).split(":")[0]
-        raise InputError(f"{path}:{line}: not valid XML: {reason} (column {column + 1})") from error
-    except DefusedXmlException as error:
-        raise InputError(
-            f"{path}: it declares entities or reads other files, which labels need not: refused"
-        ) from error
-    except (ValueError, LookupError) as error:  # an encoding that is not known
-        raise InputError(f"{path}: not valid XML: {error}") from error
+    feed_file(target.parser, path)
     for reason, (count, *lines) in target.counts.items():
         problems.note(reason, [f"{path}:{line}" for line in lines], count)
     return CvatFile(

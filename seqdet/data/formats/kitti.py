@@ -26,7 +26,7 @@ from seqdet.data.formats.protocol import (
     RawSequence,
     read_text,
 )
-from seqdet.data.formats.source_files import SPLIT_WORDS, place_form
+from seqdet.data.formats.source_files import SPLIT_WORDS
 from seqdet.data.formats.stills import STILLS, VIDEOS, FrameGroup, frame_groups
 from seqdet.errors import InputError
 from seqdet.video.folder import is_image_name, list_images
@@ -241,16 +241,14 @@ def _series(
         np.concatenate(column) for column in zip(*tables, strict=True)
     )
     alone = len(images) == 1
-    labels_file, row_form, row = (
-        (files[0], "{file}:{row}", line) if alone else place_form(dict(enumerate(files)))
-    )
     return RawSequence(
         name=name,
         video=images[0] if alone else images[0].parent,
         images=images,
-        labels_file=labels_file,
-        row_form=row_form,
-        row=row if alone else np.repeat(row, counts),
+        labels_file=files[0] if alone else files[0].parent,
+        frame_files=dict(enumerate(files)),
+        row_form="{file}:{row}",
+        row=line,
         frame=np.repeat(np.arange(len(images)), counts),
         track_id=track_id,
         class_id=class_id,

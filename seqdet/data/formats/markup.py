@@ -1,4 +1,4 @@
-"""XML that comes from anywhere: parsed without entities or DTD, every element with the line that it began on.
+"""XML that comes from anywhere: read an element at a time, without entities or DTD.
 
 defusedxml refuses what turns a small file into gigabytes of memory or reads other files.
 """
@@ -6,7 +6,7 @@ defusedxml refuses what turns a small file into gigabytes of memory or reads oth
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from defusedxml.common import DefusedXmlException
@@ -15,47 +15,45 @@ from defusedxml.ElementTree import DefusedXMLParser
 from seqdet.errors import InputError
 
 
-class Element(Protocol):
-    """An element as ``xml.etree.ElementTree`` has it, and where it began."""
+class _Nothing:
+    """A target that keeps nothing."""
 
-    tag: str
-    text: str | None
-    attrib: dict[str, str]
-    line: int
+    def opened(self, tag: str, attributes: list[str]) -> None:
+        """An element begins."""
 
-    def find(self, path: str) -> Element | None:
-        """First child of that path."""
+    def closed(self, tag: str) -> None:
+        """It ends."""
 
-    def findall(self, path: str) -> list[Element]:
-        """All children of that path."""
-
-    def findtext(self, path: str, default: str = "") -> str:
-        """Text of the first child of that path."""
-
-    def iter(self, tag: str) -> Any:
-        """All descendants of that tag."""
+    def data(self, text: str) -> None:
+        """Text that belongs to no declared entity."""
 
 
-class _Parser(DefusedXMLParser):
-    def _start(self, tag: str, attributes: Any) -> Any:
-        element = super()._start(tag, attributes)
-        element.line = self.parser.CurrentLineNumber
-        return element
+def hardened_parser(target: Any) -> Any:
+    """A parser that refuses entities and external references.
+
+    It makes no tree, which would take most of its time and, of a million elements, gigabytes.
+
+    Args:
+        target: its ``opened(tag, [name, value, ...])``, ``closed(tag)`` and ``data(text)`` are called;
+            meanwhile ``parser.parser.CurrentLineNumber`` is the line.
+    """
+    parser = DefusedXMLParser(target=target, forbid_dtd=False, forbid_entities=True, forbid_external=True)
+    parser.parser.StartElementHandler = target.opened
+    parser.parser.EndElementHandler = target.closed
+    return parser
 
 
-def read_xml(path: Path) -> Element:
-    """The root of an XML file.
+def feed_file(parser: Any, path: Path) -> None:
+    """Parse a whole file.
 
     Raises:
         InputError: the file cannot be read or is not XML, with its line; or it declares entities or a DTD.
     """
-    parser = _Parser(forbid_dtd=False, forbid_entities=True, forbid_external=True)
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 parser.feed(block)
-        root: Element = parser.close()
-        return root
+        parser.close()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ParseError as error:
@@ -68,6 +66,11 @@ def read_xml(path: Path) -> Element:
         ) from error
     except (ValueError, LookupError) as error:  # an encoding that is not known
         raise InputError(f"{path}: not valid XML: {error}") from error
+
+
+def refuse_broken_xml(path: Path) -> None:
+    """Raise InputError, as ``feed_file`` does, where a file is not whole XML."""
+    feed_file(hardened_parser(_Nothing()), path)
 
 
 def root_tag(path: Path) -> str | None:

@@ -6,7 +6,7 @@ reads what the files say; ``clean.py`` then holds it against the true size and l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +31,7 @@ class RawSequence:
         video: the video file, or the folder of its frames.
         images: its frames as files in time order, or None when ``video`` is a file.
         labels_file: where the labels came from, for messages.
+        frame_files: label file of each frame, where each has its own; ``labels_file`` is then their folder.
         row_form: how a place in that file is written, such as "{file}:{row}".
         row: (M,) int64 places.
         frame: (M,) int64, from 0.
@@ -62,10 +63,12 @@ class RawSequence:
     recording: str | None = None
     split: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
+    frame_files: Mapping[int, Path] = field(default_factory=dict)
 
     def place(self, index: int) -> str:
         """Where box ``index`` was read, for messages."""
-        return self.row_form.format(file=self.labels_file, row=int(self.row[index]))
+        file = self.frame_files.get(int(self.frame[index]), self.labels_file)
+        return self.row_form.format(file=file, row=int(self.row[index]))
 
 
 @dataclass(frozen=True, slots=True)

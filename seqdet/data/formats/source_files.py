@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 LABEL_FOLDERS = frozenset({"labels", "annotations", "label", "xml", "xmls"})
 IMAGE_FOLDERS = frozenset(
     {"images", "jpegimages", "data", "videos", "frames", "img", "imgs", "image", "video", "img1"}
@@ -103,25 +101,3 @@ def name_under(path: Path, root: Path) -> str:
     parts = path.relative_to(root).with_suffix("").parts
     folders = [part for part in parts[:-1] if part.lower() not in IMAGE_FOLDERS | LABEL_FOLDERS]
     return "_".join((*folders, parts[-1]))
-
-
-def place_form(files: dict[int, Path]) -> tuple[Path, str, np.ndarray]:
-    """How messages name the label files of a sequence in which each frame has its own.
-
-    Args:
-        files: label file by frame; one or more.
-
-    Returns:
-        ``labels_file`` and ``row_form`` of a RawSequence, and the (F,) row that stands for each of ``files``.
-    """
-    paths = list(files.values())
-    matches = [match for path in paths if (match := re.fullmatch(r"(.*?)(\d{1,15})", path.stem))]
-    alike = {(path.parent, path.suffix) for path in paths}
-    prefixes = {match[1] for match in matches}
-    widths = {len(match[2]) for match in matches}
-    padded = any(match[2].startswith("0") and len(match[2]) > 1 for match in matches)
-    if len(matches) < len(paths) or len(alike) > 1 or len(prefixes) > 1 or (padded and len(widths) > 1):
-        return paths[0].parent, "{file}: frame {row} from 0", np.array(list(files), np.int64)
-    prefix, suffix = (text.replace("{", "{{").replace("}", "}}") for text in (*prefixes, paths[0].suffix))
-    form = f"{{file}}{os.sep}{prefix}{{row:0{widths.pop() if padded else 1}d}}{suffix}"
-    return paths[0].parent, form, np.array([int(match[2]) for match in matches], np.int64)

@@ -1,8 +1,12 @@
 """Images without a word on time: which of them are the frames of one video, and which stand alone.
 
 Frames that were cut out of a video are numbered one by one (``clip_000017.jpg``); images of a collection have
-numbers with gaps, or none. So images of one folder and one size that share the text before their last number
-are one sequence when nearly all numbers follow each other; every other image is a sequence of one frame.
+numbers with gaps, or none. So images of one folder that share the text before their last number are one
+sequence when nearly all numbers follow each other; every other image is a sequence of one frame.
+
+A video has one size. Where the size changes once, as after a camera was set up anew, there are two videos.
+Where sizes come mixed (portrait among landscape), numbers say nothing of time: it is a collection, and each
+stands alone. Two series, one of each size, would skip in time and be no one's video.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ LEAST_FRAMES = 5
 # Of the steps from one number to the next, so many are equal (frames may have been taken every k-th).
 STEADY_SHARE = 0.8
 VIDEOS = "consecutively numbered images: read as the frames of one video"
-STILLS = "images that follow no other: each is a sequence of one frame"
+STILLS = "images that follow no other of their size: each is a sequence of one frame"
 
 
 class FrameGroup(NamedTuple):
@@ -40,23 +44,27 @@ class FrameGroup(NamedTuple):
 
 def frame_groups(images: Iterable[Path], root: Path) -> list[FrameGroup]:
     """Images under ``root`` -> sequences, by name. An image that cannot be opened stands alone."""
-    series: dict[tuple[Path, str, str, tuple[int, int] | None], list[tuple[int, Path]]] = defaultdict(list)
+    series: dict[tuple[Path, str, str], list[tuple[int, Path]]] = defaultdict(list)
     alone: list[Path] = []
     for path in sorted(images):
         numbered = re.fullmatch(r"(.*?)(\d{1,15})", path.stem)
         if numbered is None:
             alone.append(path)
         else:
-            key = (path.parent, numbered[1], path.suffix.lower(), _size(path))
-            series[key].append((int(numbered[2]), path))
+            series[path.parent, numbered[1], path.suffix.lower()].append((int(numbered[2]), path))
     groups: list[FrameGroup] = []
-    for (folder, prefix, _, size), members in series.items():
+    for (folder, prefix, _), members in series.items():
         members.sort()
-        if size is not None and _follow_each_other([number for number, _ in members]):
-            name = _name(folder / prefix.rstrip("_-. "), root)
-            groups.append(FrameGroup(name, tuple(path for _, path in members)))
-        else:
-            alone.extend(path for _, path in members)
+        numbers = np.array([number for number, _ in members])
+        places: dict[tuple[int, int] | None, list[int]] = defaultdict(list)
+        for place, (_, path) in enumerate(members):
+            places[_size(path)].append(place)
+        for size, mine in places.items():
+            images = tuple(members[place][1] for place in mine)
+            if size is not None and _follow_each_other(numbers[mine], np.array(mine)):
+                groups.append(FrameGroup(_name(folder / prefix.rstrip("_-. "), root), images))
+            else:
+                alone.extend(images)
     groups.extend(FrameGroup(_name(path.with_suffix(""), root), (path,)) for path in alone)
     return _with_unique_names(sorted(groups))
 
@@ -68,12 +76,19 @@ def _size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _follow_each_other(numbers: list[int]) -> bool:
+def _follow_each_other(numbers: np.ndarray, places: np.ndarray) -> bool:
+    """Whether images are one video.
+
+    Args:
+        numbers: (N,) in their names, ascending.
+        places: (N,) among all images of the folder with such a name; another between two is of another size.
+    """
     if len(numbers) < LEAST_FRAMES:
         return False
     steps = np.diff(numbers)
     usual = np.median(steps)
-    return bool(usual > 0 and usual <= 30 and (steps == usual).mean() >= STEADY_SHARE)
+    steady = (steps == usual) & (np.diff(places) == 1)
+    return bool(usual > 0 and usual <= 30 and steady.mean() >= STEADY_SHARE)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from seqdet.data.checks import read_json
-from seqdet.data.formats.markup import read_xml
+from seqdet.data.formats.markup import refuse_broken_xml
 from seqdet.errors import InputError
 
 _LAST_CHARACTERS = {".json": (b"}", b"]"), ".xml": (b">",)}
@@ -28,7 +28,7 @@ def refuse_unfinished(paths: Iterable[Path]) -> None:
             raise InputError(f"{path}:1: the file is empty")
         last = _LAST_CHARACTERS.get(path.suffix.lower())
         if last and not _ends_with(path, last):
-            read_json(path) if path.suffix.lower() == ".json" else read_xml(path)
+            read_json(path) if path.suffix.lower() == ".json" else refuse_broken_xml(path)
 
 
 def _size(path: Path) -> int | None:

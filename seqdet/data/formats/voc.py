@@ -24,7 +24,7 @@ from seqdet.data.checks import is_inside
 from seqdet.data.dataset import SPLITS
 from seqdet.data.formats.markup import root_tag
 from seqdet.data.formats.protocol import Problems, RawDataset, RawSequence, read_text
-from seqdet.data.formats.source_files import MediaIndex, name_under, place_form, split_of, walk
+from seqdet.data.formats.source_files import MediaIndex, name_under, split_of, walk
 from seqdet.data.formats.stills import STILLS, VIDEOS, frame_groups
 from seqdet.data.formats.voc_xml import MARKS, Annotation, Objects, read_annotation
 from seqdet.errors import InputError
@@ -260,20 +260,16 @@ def _sequence(group: _Group, columns: tuple[np.ndarray, ...], problems: Problems
     for size in list(sizes)[1:]:
         said, first = (f"{width}x{height}" for width, height in (size, next(iter(sizes))))
         problems.fail(sizes[size].path, f"size: {said}, but other frames of the sequence have {first}")
-    if len(counts) == 1:
-        labels_file, form, row = known[0].path, "{file}:{row}", line[part]
-    else:
-        files = {index: each.path for index, each in enumerate(group.annotations) if each}
-        labels_file, form, rows = place_form(files)
-        row = rows[np.searchsorted(np.array(list(files)), frame)]
+    alone = len(counts) == 1
     marks = {mark: sum(each.marks[mark] for each in known) for mark in MARKS}
     return RawSequence(
         name=group.name,
-        video=group.images[0] if len(counts) == 1 else group.images[0].parent,
+        video=group.images[0] if alone else group.images[0].parent,
         images=group.images,
-        labels_file=labels_file,
-        row_form=form,
-        row=row,
+        labels_file=known[0].path if alone else known[0].path.parent,
+        frame_files={index: each.path for index, each in enumerate(group.annotations) if each},
+        row_form="{file}:{row}",
+        row=line[part],
         frame=frame,
         track_id=track_id[part],
         class_id=class_id[part],

@@ -1,17 +1,17 @@
-"""One XML file of Pascal VOC or ImageNet-VID: its objects as columns, its faults with their lines."""
+"""One XML file of Pascal VOC or ImageNet-VID: its objects as columns, its faults with their lines.
+
+It is read in one pass, an object at a time: a tree of a million of them would take gigabytes.
+"""
 
 from __future__ import annotations
 
-import re
-import xml.etree.ElementTree as ElementTree
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
-from seqdet.data.formats.markup import read_xml
+from seqdet.data.formats.markup import feed_file, hardened_parser
 from seqdet.data.formats.protocol import Problems
 from seqdet.errors import InputError
 
@@ -68,72 +68,82 @@ class Annotation:
     split: str | None = None
 
 
+class _Target:
+    """Receives the elements of a file, one after the other; keeps of them what an annotation says."""
+
+    def __init__(self, path: Path, objects: Objects, problems: Problems) -> None:
+        self.parser = hardened_parser(self)
+        self.path, self.objects, self.problems = path, objects, problems
+        self.root = self.branch = self.twig = ""  # the tags at depth 1, 2 and 3 that were opened last
+        self.depth = 0
+        self.text = ""
+        self.line = 0
+        self.fields: dict[str, str] = {}  # of the object that is open
+        self.sides: dict[str, str] = {}
+        self.about: dict[str, str] = {}  # filename, width and height, as first said
+        self.marks: Counter[str] = Counter()
+        self.has_tracks = False
+
+    def opened(self, tag: str, _: list[str]) -> None:
+        self.depth += 1
+        self.text = ""
+        if self.depth == 3:
+            self.twig = tag
+            if tag == "bndbox":
+                self.sides = {}
+        elif self.depth == 2:
+            self.branch = tag
+            if tag == "object":
+                self.fields, self.sides = {}, {}
+                self.line = self.parser.parser.CurrentLineNumber
+        elif self.depth == 1:
+            self.root = tag
+
+    def data(self, text: str) -> None:
+        self.text += text
+
+    def closed(self, tag: str) -> None:
+        self.depth -= 1
+        if self.depth == 3:
+            if self.twig == "bndbox" and self.branch == "object":
+                self.sides[tag] = self.text
+        elif self.depth == 2:
+            if self.branch == "object":
+                self.fields[tag] = self.text
+            elif self.branch == "size":
+                self.about.setdefault(tag, self.text)
+        elif self.depth == 1:
+            if tag == "filename":
+                self.about.setdefault(tag, self.text)
+            elif tag == "object" and self.root == "annotation":
+                self._object()
+
+    def _object(self) -> None:
+        fields = self.fields
+        fault = _add(fields, self.sides, self.line, self.objects)
+        if fault:
+            self.problems.fail(f"{self.path}:{self.line}", fault)
+        self.has_tracks = self.has_tracks or "trackid" in fields
+        for mark in MARKS:
+            if mark in fields and fields[mark].strip() == "1":
+                self.marks[mark] += 1
+
+
 def read_annotation(path: Path, objects: Objects, problems: Problems) -> Annotation | None:
     """Add the objects of a file to the columns; None when it is no annotation or is not XML."""
+    target = _Target(path, objects, problems)
+    first = len(objects.line)
     try:
-        content = path.read_bytes()
-        root = _parse(path, content)
-    except OSError as error:
-        problems.fail(path, f"cannot be read: {error.strerror}")
-        return None
+        feed_file(target.parser, path)
     except InputError as error:
         text = str(error)
         problems.fail(*text.split(": ", 1) if ": " in text else (path, text))
         return None
-    if root.tag != "annotation":
+    if target.root != "annotation":
         problems.note(OTHER_XML, [str(path)])
         return None
-    found = root.findall("object")
-    lines = _lines(path, content, len(found))
-    first = len(objects.line)
-    marks: Counter[str] = Counter()
-    has_tracks = False
-    for element, line in zip(found, lines, strict=True):
-        fields: dict[str, str] = {}
-        sides: dict[str, str] = {}
-        for child in element:
-            if child.tag == "bndbox":
-                sides = {side.tag: side.text or "" for side in child}
-            else:
-                fields[child.tag] = child.text or ""
-        fault = _add(fields, sides, line, objects)
-        if fault:
-            problems.fail(f"{path}:{line}", fault)
-        has_tracks = has_tracks or "trackid" in fields
-        marks.update(mark for mark in MARKS if fields.get(mark, "").strip() == "1")
-    size_wh = _size(root)
-    return Annotation(
-        path, root.findtext("filename", "").strip(), size_wh, first, len(objects.line), marks, has_tracks
-    )
-
-
-def _parse(path: Path, content: bytes) -> Any:
-    """The root element.
-
-    The parser in C is four times as fast as that of ``markup``, and safe for what declares nothing: entities
-    need a DOCTYPE, which cannot hide in UTF-8. All else, and all that is malformed, goes to ``markup``.
-    """
-    head = content[:200].lower()
-    plain = b"encoding" not in head or b"utf-8" in head
-    if plain and b"<!DOCTYPE" not in content and b"\0" not in content:
-        try:
-            return ElementTree.fromstring(content)
-        except ElementTree.ParseError:
-            pass
-    return read_xml(path)
-
-
-def _lines(path: Path, content: bytes, count: int) -> list[int]:
-    """The lines on which the objects begin."""
-    lines = []
-    line, position = 1, 0
-    for match in re.finditer(rb"<object[\s>/]", content):
-        line += content.count(b"\n", position, match.start())
-        position = match.start()
-        lines.append(line)
-    if len(lines) == count:
-        return lines
-    return [element.line for element in read_xml(path).findall("object")]
+    name, size_wh = target.about.get("filename", "").strip(), _size(target.about)
+    return Annotation(path, name, size_wh, first, len(objects.line), target.marks, target.has_tracks)
 
 
 def _add(fields: dict[str, str], sides: dict[str, str], line: int, objects: Objects) -> str | None:
@@ -171,9 +181,9 @@ def _add(fields: dict[str, str], sides: dict[str, str], line: int, objects: Obje
     return None
 
 
-def _size(root: Any) -> tuple[int, int] | None:
+def _size(about: dict[str, str]) -> tuple[int, int] | None:
     """Width and height where both are whole numbers above 0; some tools write 0 for unknown."""
-    texts = [root.findtext(f"size/{side}", "").strip() for side in ("width", "height")]
+    texts = [about.get(side, "").strip() for side in ("width", "height")]
     if not all(text.isascii() and text.isdecimal() and len(text) < 10 for text in texts):
         return None
     width, height = map(int, texts)

@@ -19,7 +19,6 @@ import numpy as np
 from PIL import Image
 
 from seqdet.data.formats.protocol import EXAMPLES, Problems, RawDataset, RawSequence, read_text
-from seqdet.data.formats.source_files import place_form
 from seqdet.data.formats.yolo_config import YoloConfig, read_config
 from seqdet.data.formats.yolo_layout import YoloItem, find_items, looks_like_yolo
 from seqdet.errors import InputError
@@ -275,20 +274,15 @@ def _sequence(item: YoloItem, columns: tuple[np.ndarray, ...], problems: Problem
     """Pixels, and frames without a label file counted."""
     line, frame, track_id, class_id, edges_xyxy = columns
     size_wh = _shown_size(item, problems)
-    if not item.labels:
-        labels_file, form, row = item.video, "{file}:{row}", line
-    elif len(item.images or ()) == 1:
-        labels_file, form, row = item.labels[0], "{file}:{row}", line
-    else:
-        labels_file, form, rows = place_form(item.labels)
-        row = rows[np.searchsorted(np.array(list(item.labels)), frame)]
+    first = next(iter(item.labels.values()), item.video)
     return RawSequence(
         name=item.name,
         video=item.video,
         images=item.images,
-        labels_file=labels_file,
-        row_form=form,
-        row=row,
+        labels_file=first.parent if item.labels and len(item.images or ()) != 1 else first,
+        frame_files=item.labels,
+        row_form="{file}:{row}",
+        row=line,
         frame=frame,
         track_id=track_id,
         class_id=class_id,

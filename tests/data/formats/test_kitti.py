@@ -194,7 +194,7 @@ def test_images_of_detection_that_follow_each_other_are_a_video(tmp_path: Path, 
     assert video.boxes_xyxy_px[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert set(video.track_id.tolist()) == {-1}
     assert alone.place(0).endswith("other.txt:1")
-    assert video.place(3).endswith("000003.txt")
+    assert video.place(3).endswith("000003.txt:1")
     assert counts(problems) == {kitti.DONT_CARE: 7}
 
 

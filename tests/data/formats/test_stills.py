@@ -47,6 +47,18 @@ def test_another_size_is_another_video(tmp_path: Path, make_images: Make) -> Non
     assert groups(tmp_path, wide + tall) == {"a": wide, "a_2": tall}
 
 
+def test_sizes_that_come_mixed_are_a_collection_and_one_that_slipped_in_is_not(
+    tmp_path: Path, make_images: Make
+) -> None:
+    names = [f"a{number:02d}.png" for number in range(20)]
+    make_images(tmp_path, names[::2])
+    make_images(tmp_path, names[1::2], size_wh=(32, 48))
+    assert groups(tmp_path, names) == {Path(name).stem: [name] for name in names}
+    make_images(tmp_path, names)
+    make_images(tmp_path, names[7:8], size_wh=(32, 48))
+    assert groups(tmp_path, names) == {"a": names[:7] + names[8:], "a07": ["a07.png"]}
+
+
 def test_folders_and_prefixes_part_videos_and_names_are_unique(tmp_path: Path, make_images: Make) -> None:
     names = [f"{folder}/x_{number}.png" for folder in ("one", "One", "two/images") for number in range(5)]
     make_images(tmp_path, names)

@@ -146,7 +146,7 @@ def test_frames_numbered_one_by_one_are_a_video(tmp_path: Path, make_images: Mak
     (sequence,) = read(tmp_path)[0].sequences
     assert sequence.frame.tolist() == [1, 3, 5]
     assert len(sequence.images or ()) == 7
-    assert sequence.place(2).endswith("Annotations/frame_000005.xml")
+    assert sequence.place(2).endswith("Annotations/frame_000005.xml:2")
 
 
 def test_what_lists_leave_out_is_counted(source: Path) -> None:
@@ -197,7 +197,7 @@ def test_imagenet_vid(vid: Path, tmp_path: Path) -> None:
     assert train.frame.tolist() == [0, 0, 1, 2, 2, 3, 4, 4, 5]
     assert train.track_id.tolist() == [0, 3, 0, 0, 3, 0, 0, 3, 0]
     assert train.boxes_xyxy_px[2].tolist() == [1, 0, 21, 48], "counted from 0"
-    assert train.place(8).endswith("ILSVRC2015_train_00000000/000005.xml")
+    assert train.place(8).endswith("ILSVRC2015_train_00000000/000005.xml:4")
     assert counts(problems) == {voc.MARKED.format("occluded"): 1, voc.MARKED.format("generated"): 6}
     report = ingest(vid, tmp_path / "out")
     assert (report.boxes, report.tracks, report.frames, report.splits) == (9, 2, 8, {"train": 1, "val": 1})

@@ -63,7 +63,7 @@ def test_boxes_of_a_clip_and_a_still(source: Path) -> None:
     assert np.allclose(still.boxes_xyxy_px, [[0, 0, 4, 4], [10, 0, 20, 10]], atol=1e-9)
     assert still.boxes_xyxy_px[0, 0] == 0, "rounding puts no edge beside that of the image"
     assert still.track_id.tolist() == [-1, -1]
-    assert clip.place(4).endswith("labels/train/clip_005.txt")
+    assert clip.place(4).endswith("labels/train/clip_005.txt:1")
     assert still.place(1).endswith("still.txt:2")
     assert counts(problems) == {yolo.NO_FILE: 1}
     assert set(raw.notes) == {stills.VIDEOS, stills.STILLS}
@@ -152,7 +152,7 @@ def test_frames_of_a_video_file_are_counted_from_one(tmp_path: Path, make_video:
     assert raw.classes == ("class_0", "class_2")
     assert "no file names the classes" in raw.notes[-1]
     assert counts(problems) == {yolo.NO_FILE: 3}
-    assert clip.place(1).endswith("clip_4.txt")
+    assert clip.place(1).endswith("clip_4.txt:1")
     report = ingest(root, tmp_path / "out")
     dataset = load_dataset(report.out)
     labels = dataset.labels(dataset.sequences[0])
@@ -164,7 +164,7 @@ def test_a_frame_that_the_video_has_not(tmp_path: Path, make_video: Make) -> Non
     root = tmp_path / "run"
     make_video(root / "clip.avi", 5)
     write(root, **{"clip_000005.txt": "0 .5 .5 .5 .5", "clip_000006.txt": "0 .5 .5 .5 .5"})
-    with pytest.raises(InputError, match=r"clip_000006.txt: frame: 6 is not a frame of clip.avi.* 1 to 5"):
+    with pytest.raises(InputError, match=r"clip_000006.txt:1: frame: 6 is not a frame of clip.avi.* 1 to 5"):
         ingest(root, tmp_path / "out")
     write(root, **{"clip_000000.txt": "0 .5 .5 .5 .5"})
     (root / "clip_000005.txt").unlink()
