@@ -97,7 +97,7 @@ class StreamOptions:
     score_memory: float = 0.7
     size_memory_s: float = 0.4
     unconfirmed_factor: float = 0.3
-    glimpses: int = 2
+    glimpses: int = 1
     realness_power: float = 2.0
     memory: bool = True
     track_class: Literal["memory", "vote"] = "memory"
