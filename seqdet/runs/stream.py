@@ -233,6 +233,9 @@ class Model:
             detector_state = self.detector.initial_state(1, self.card.config.input_size_wh)
         raw = raw_pictures(output)
         clip = output.clip_logits.flatten(0, 1).softmax(-1).cpu().numpy()
+        if not np.isfinite(clip).all():  # overflowed: once in the memory, NaN would stay there for good
+            clip, empty = np.nan_to_num(clip), self.detector.initial_state(1, self.card.config.input_size_wh)
+            detector_state = empty._replace(frames=detector_state.frames)
         tracks, evidence, rows = state.tracks, state.sequence_evidence, detector_state.tracks
         results = []
         for t, frame in enumerate(frames):
