@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from seqdet.claim import alone_in
 from seqdet.config import (
     AnyConfig,
     ClassifierConfig,
@@ -94,14 +96,14 @@ def train(
     if (out or resume) is None and is_restarted():
         raise UsageError("a training that is started again needs --out, to find what it has left")
     run = resume or out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
-    with join(last_words or (lambda message: None)) as together:
+    with join(last_words or (lambda message: None)) as together, ExitStack() as alone:
+        if together.rank == 0:
+            alone.enter_context(_folder_of(run, empty=force and resume is None))
         if resume is not None:
             if not (run / "config.yaml").is_file():
                 raise UsageError(f"--resume {run}: no run is there (config.yaml is missing)")
             data = data or _data_of(run)
             config = config or load_any_config(run / "config.yaml")
-        elif force and together.rank == 0 and not is_restarted() and (run / "config.yaml").is_file():
-            shutil.rmtree(run)
         if together.size > 1 and (data is None or (out or resume) is None):
             raise UsageError("a training in several processes needs DATA and --out, the same for all")
         resumes = resume is not None or together.first_says(was_started_here(run))
@@ -114,6 +116,16 @@ def train(
                 raise UsageError("a glimpse is trained in one process; start one")
             return _train_glimpse(data, config, run, resumes, start, device, progress, tell)
         return _train_detector(data, config, run, resumes, start, device, progress, tell, together)
+
+
+@contextmanager
+def _folder_of(run: Path, empty: bool) -> Iterator[None]:
+    """Work alone in the folder of a run; ``empty``: what another run has left there goes first."""
+    if empty and not is_restarted() and (run / "config.yaml").is_file():
+        with alone_in(run):
+            shutil.rmtree(run)
+    with alone_in(run):
+        yield
 
 
 def _train_detector(

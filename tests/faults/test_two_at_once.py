@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqdet.claim import Claim
-from seqdet.errors import UsageError
+from seqdet.claim import Claim, alone_in
+from seqdet.errors import OutputError, UsageError
 from seqdet.results.sinks import open_sink
+from seqdet.runs.synth import synth
+from seqdet.runs.train import built_in_config, train
 from seqdet.video.writer import VideoWriter
 
 PICTURE = np.zeros((32, 32, 3), np.uint8)
@@ -97,3 +99,18 @@ def test_many_that_want_one_name_take_turns(tmp_path: Path) -> None:
         thread.join()
     assert final.exists()
     assert not part.exists()
+
+
+def test_a_run_has_one_trainer(tmp_path: Path) -> None:
+    data = synth(tmp_path / "data", task="discs", sequences=2, frames=4).out
+    run = tmp_path / "run"
+    for held in (True, False):  # a folder that is there, and one that is made for the training
+        with alone_in(run):
+            for options in ({"out": run}, {"resume": run}, {"out": run, "force": True}):
+                with pytest.raises(UsageError, match="another process"):
+                    train(data, config=built_in_config(), device="cpu", **options)
+        assert run.exists() == (not held)
+        run.mkdir(exist_ok=True)
+        (run / "config.yaml").write_text("kept")
+    with pytest.raises(OutputError, match="cannot be written"), alone_in(run / "config.yaml" / "deeper"):
+        pass
