@@ -48,9 +48,17 @@ class DivergedError(SeqdetError):
 
 
 class LostProcessError(SeqdetError):
-    """One of several processes of a training was killed or is stuck; what was saved is kept."""
+    """One of several processes of a training was killed, is stuck or failed; what was saved is kept.
+
+    Attributes:
+        exit_code: 4, or the one with which that process failed.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, exit_code: int = exit_code) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class MissingDependencyError(SeqdetError):

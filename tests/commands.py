@@ -2,17 +2,22 @@
 
 ``Commands`` starts this file as a program. It reads one request a line and forks, and the child becomes
 ``seqdet ...`` with its own environment and output file: what a user would start, without seconds of imports.
+``stand_in.py`` asks for such a child in the place of a program that a launcher starts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import resource
+import select
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -28,18 +33,20 @@ class Commands:
 
     Attributes:
         peak_mib: the most memory that each process held which has ended, with what it shares with its parent.
+        socket: where ``stand_in.py`` finds it.
     """
 
     def __init__(self, patch: str = "") -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        self._folder = tempfile.TemporaryDirectory(prefix="seqdet")
+        self.socket = Path(self._folder.name) / "commands"
         self._process = subprocess.Popen(
-            [sys.executable, __file__, f"{PREPARE}\n{patch}"],
+            [sys.executable, __file__, f"{PREPARE}\n{patch}", self.socket],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
         )
-        self._started: list[int] = []
         self._codes: dict[int, int] = {}
         self.peak_mib: dict[int, float] = {}
 
@@ -47,12 +54,10 @@ class Commands:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pid in self._started:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
+        self._folder.cleanup()
 
     def _ask(self, **request: Any) -> Any:
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -60,25 +65,39 @@ class Commands:
         return json.loads(self._process.stdout.readline())
 
     def start(
-        self, *arguments: str | Path, output: Path, largest_file: int | None = None, **environment: str
+        self,
+        *arguments: str | Path,
+        output: Path,
+        patch: str = "",
+        program: str = "seqdet.cli.app",
+        largest_file: int | None = None,
+        **environment: str,
     ) -> int:
-        """Start ``seqdet ARGUMENTS``; its stdout and stderr go to ``output``. Returns its process id.
+        """Start ``seqdet ARGUMENTS``.
 
-        ``largest_file``: bytes; a file that would grow beyond fails as on a full disk.
+        Args:
+            arguments: of the command.
+            output: where its stdout and stderr go.
+            patch: statements that this command alone executes before it starts.
+            program: a module whose ``main`` is called; another one than seqdet's.
+            largest_file: bytes; a file that would grow beyond fails as on a full disk.
+            environment: of this command, beside what the tests have.
+
+        Returns:
+            Its process id.
         """
-        pid = self._ask(
+        return self._ask(
             argv=["seqdet", *map(str, arguments)],
             output=str(output),
-            largest_file=largest_file,
             environment=environment,
+            patch=patch,
+            program=program,
+            largest_file=largest_file,
         )
-        self._started.append(pid)
-        return pid
 
     def poll(self, pid: int) -> int | None:
         """Its exit code, or minus the signal that killed it; None while it runs."""
-        if pid in self._started and (ended := self._ask(poll=pid)) is not None:
-            self._started.remove(pid)
+        if pid not in self._codes and (ended := self._ask(poll=pid)) is not None:
             self._codes[pid], self.peak_mib[pid] = ended
         return self._codes.get(pid)
 
@@ -91,7 +110,14 @@ class Commands:
         return code
 
 
-def _become(argv: list[str], output: str, largest_file: int | None, environment: dict[str, str]) -> None:
+def _become(
+    argv: list[str],
+    output: str,
+    environment: dict[str, str],
+    patch: str = "",
+    program: str = "seqdet.cli.app",
+    largest_file: int | None = None,
+) -> None:
     """The child: never returns."""
     code = 1
     try:
@@ -102,9 +128,9 @@ def _become(argv: list[str], output: str, largest_file: int | None, environment:
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
         sys.argv = argv
-        from seqdet.cli.app import main
-
-        main()
+        exec(patch, {})
+        importlib.import_module(program).main()
+        code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -117,19 +143,43 @@ def _become(argv: list[str], output: str, largest_file: int | None, environment:
         os._exit(code)
 
 
-def _serve() -> None:
+def _serve(listening: socket.socket) -> None:
     exec(sys.argv[1], {})
-    for line in sys.stdin:
-        request = json.loads(line)
-        if "poll" in request:
-            pid, status, used = os.wait4(request["poll"], os.WNOHANG)
-            answer = [os.waitstatus_to_exitcode(status), used.ru_maxrss / 1024] if pid else None
-        else:
-            answer = os.fork()
-            if answer == 0:
-                _become(**request)
-        print(json.dumps(answer), flush=True)
+    copies: list[int] = []
+    while True:
+        for ready in select.select([sys.stdin, listening], [], [])[0]:
+            if ready is listening:
+                # Whoever asks may be killed at any moment.
+                with (
+                    contextlib.suppress(OSError),
+                    listening.accept()[0] as caller,
+                    caller.makefile("rw") as line,
+                ):
+                    if request := line.readline():
+                        print(json.dumps(_answer(json.loads(request), copies)), file=line, flush=True)
+            elif request := sys.stdin.readline():
+                print(json.dumps(_answer(json.loads(request), copies)), flush=True)
+            else:
+                for pid in copies:
+                    os.kill(pid, signal.SIGKILL)
+                return
+
+
+def _answer(request: dict[str, Any], copies: list[int]) -> Any:
+    if "poll" in request:
+        pid, status, used = os.wait4(request["poll"], os.WNOHANG)
+        if not pid:
+            return None
+        copies.remove(pid)
+        return os.waitstatus_to_exitcode(status), used.ru_maxrss / 1024
+    copies.append(pid := os.fork())
+    if pid == 0:
+        _become(**request)
+    return pid
 
 
 if __name__ == "__main__":
-    _serve()
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(sys.argv[2])
+        taken.listen()
+        _serve(taken)

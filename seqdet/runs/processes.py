@@ -7,8 +7,10 @@ launcher such as torchrun has started (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from seqdet.errors import LostProcessError, UsageError
+from seqdet.errors import LostProcessError, SeqdetError, UsageError
 
 Value = TypeVar("Value")
 LastWords = Callable[[str], None]
@@ -34,6 +36,8 @@ BROKEN_SILENCE_S = 5.0
 PATIENCE = timedelta(minutes=30)
 # In the folder of a run: who began it.
 LAUNCHER = "launcher.txt"
+# Signs of life are numbers; these are the others.
+_DONE, _HEARD, _FAILED = "done", "heard", "failed "
 
 
 class Alone:
@@ -91,12 +95,13 @@ class Group:
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.beside = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        # Under torchrun all attempts share one store, where the addresses of the killed ones would be found.
         store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
-        store = distributed.PrefixStore(f"seqdet/group/{_attempt()}", store)
+        # Under torchrun all attempts share one store, where the addresses of the killed ones would be found.
+        word = _agreed(store, rank, size)
+        store = distributed.PrefixStore(f"seqdet/group/{word}", store)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
         self._exchange = distributed
-        self._watch = _Watch(self.rank, self.size, last_words)
+        self._watch = _Watch(self.rank, self.size, word, last_words)
         distributed.barrier()
         self._watch.start()
 
@@ -104,9 +109,13 @@ class Group:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        self._watch.leave("done" if error is None else f"failed: {error}")
         if error is None:
+            # What the first process keeps for all is needed until the last one is done.
+            self._watch.leave(_DONE, stays=self.rank == 0)
             self._exchange.destroy_process_group()
+        else:
+            known = error if isinstance(error, SeqdetError) else LostProcessError(type(error).__name__)
+            self._watch.leave(f"{_FAILED}{known.exit_code} {known}", stays=known is error)
 
     def device(self, name: str) -> str:
         """Where this process computes: each has a GPU of its own."""
@@ -152,7 +161,7 @@ class Group:
             lost = self._watch.who_is_lost()
             if lost is None:
                 raise
-            raise LostProcessError(lost) from error
+            raise lost from error
 
 
 class _Watch:
@@ -162,30 +171,40 @@ class _Watch:
     exchange would wait on. The thread ends this process then: nothing can call the main thread back.
     """
 
-    def __init__(self, rank: int, size: int, last_words: LastWords) -> None:
+    def __init__(self, rank: int, size: int, word: str, last_words: LastWords) -> None:
         from torch.distributed import PrefixStore, TCPStore
 
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=SILENCE_S))
-        self._store = PrefixStore(f"seqdet/alive/{_attempt()}", store)
+        self._store = PrefixStore(f"seqdet/alive/{word}", store)
         self._rank, self._keys, self._last_words = rank, [str(other) for other in range(size)], last_words
         self._store.set(str(rank), "0")
         self._left, self._found, self._is_asked = threading.Event(), threading.Event(), threading.Event()
-        self._lost = ""
+        self._lost: LostProcessError | None = None
         self._thread = threading.Thread(target=self._run, name="seqdet-watch", daemon=True)
 
     def start(self) -> None:
         """Begin, once every process has given its first sign."""
         self._thread.start()
 
-    def leave(self, word: str) -> None:
-        """Say how this process ends, and stop watching."""
-        self._left.set()
-        self._thread.join(BEAT_S + SILENCE_S)
-        if not self._thread.is_alive() and not self._lost:
-            self._give(word)
+    def leave(self, word: str, *, stays: bool) -> None:
+        """Say how this process ends, and stop watching.
 
-    def who_is_lost(self) -> str | None:
+        Args:
+            word: how it ends.
+            stays: until the others have heard it. Once this process is gone they may find no store any more,
+                or only broken connections.
+        """
+        self._left.set()
+        self._is_asked.set()
+        self._thread.join(BEAT_S + SILENCE_S)
+        if self._thread.is_alive() or self._lost is not None or not self._give(word):
+            return
+        end = time.monotonic() + BROKEN_SILENCE_S
+        while stays and time.monotonic() < end and self._is_awaited():
+            time.sleep(BEAT_S / 10)
+
+    def who_is_lost(self) -> LostProcessError | None:
         """After a failed exchange: which process, or None where all give signs."""
         self._is_asked.set()
         return self._lost if self._found.wait(BROKEN_SILENCE_S * 3) else None
@@ -197,15 +216,24 @@ class _Watch:
             return False
         return True
 
+    def _signs(self) -> list[str] | None:
+        """The last sign of each process; None: whoever keeps the store is gone."""
+        try:
+            return [sign.decode(errors="replace") for sign in self._store.multi_get(self._keys)]
+        except (RuntimeError, OSError):
+            return None
+
+    def _is_awaited(self) -> bool:
+        """Whether some process still counts, and has not heard how this one ended."""
+        return any(sign.isdecimal() for sign in self._signs() or ())
+
     def _run(self) -> None:
         count, changed_s = 0, [time.monotonic()] * len(self._keys)
         before = [""] * len(self._keys)
         while not self._left.wait(BEAT_S):
             count += 1
-            try:
-                self._store.set(str(self._rank), str(count))
-                signs = [sign.decode(errors="replace") for sign in self._store.multi_get(self._keys)]
-            except (RuntimeError, OSError):
+            signs = self._signs() if self._give(str(count)) else None
+            if signs is None:
                 self._end("process 0, or what launched it, does not answer any more")
                 return
             now = time.monotonic()
@@ -213,23 +241,27 @@ class _Watch:
             for rank, (sign, old) in enumerate(zip(signs, before, strict=True)):
                 if sign != old:
                     changed_s[rank] = now
-                if rank == self._rank or sign == "done":
+                if rank == self._rank or sign in (_DONE, _HEARD):
                     continue
-                if sign.startswith("failed: "):
-                    self._end(f"process {rank} ended: {sign.removeprefix('failed: ')}")
+                if sign.startswith(_FAILED):
+                    self._give(_HEARD)
+                    code, _, why = sign.removeprefix(_FAILED).partition(" ")
+                    self._end(f"process {rank} ended: {why}", int(code))
                     return
                 if now - changed_s[rank] > limit_s:
                     self._end(f"process {rank} was killed or is stuck: no sign of life for {limit_s:.0f} s")
                     return
             before = signs
 
-    def _end(self, lost: str) -> None:
+    def _end(self, lost: str, exit_code: int = LostProcessError.exit_code) -> None:
         """Let the main thread end this process, or do it where that waits for the lost one."""
-        self._lost = f"{lost}. What was saved is kept; the same command with --resume goes on"
+        self._lost = LostProcessError(
+            f"{lost}. What was saved is kept; the same command with --resume goes on", exit_code
+        )
         self._found.set()
         if not self._is_asked.wait(3) and not self._left.is_set():
-            self._last_words(self._lost)
-            os._exit(LostProcessError.exit_code)
+            self._last_words(str(self._lost))
+            os._exit(exit_code)
 
 
 def join(last_words: LastWords) -> Alone | Group:
@@ -248,24 +280,46 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
-def _attempt() -> int:
-    """How often torchrun has started this very command before (``--max-restarts``)."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+def _agreed(store: Any, rank: int, size: int) -> str:
+    """A word that these processes have in common, and no process that was killed before had.
 
+    The number of the attempt is none: with several machines each counts its own (``--max-restarts``). So the
+    first process proposes a word and repeats whom it has heard; whoever finds itself there takes the word.
+    """
+    own, end = uuid.uuid4().hex, time.monotonic() + PATIENCE.total_seconds()
 
-def is_restarted() -> bool:
-    """True where torchrun has started this very command before (``--max-restarts``)."""
-    return _attempt() > 0
+    def read(key: str) -> str:
+        return store.get(key).decode() if store.check([key]) else ""
+
+    others = range(1, size)
+    store.set(f"seqdet/hello/{rank}", own)
+    while time.monotonic() < end:
+        if rank > 0 and own in (heard := read("seqdet/word").split()):
+            store.set(f"seqdet/agreed/{rank}", heard[0])
+            return heard[0]
+        if rank == 0 and all(read(f"seqdet/agreed/{other}") == own for other in others):
+            return own
+        if rank == 0:
+            store.set("seqdet/word", " ".join([own, *(read(f"seqdet/hello/{other}") for other in others)]))
+        time.sleep(0.02)
+    raise LostProcessError(f"the other processes did not come within {PATIENCE}")
 
 
 def launcher() -> str:
-    """Who started this process: the same for a process that torchrun has started again."""
-    return f"{os.environ.get('TORCHELASTIC_RUN_ID', '')} {os.getppid()}"
+    """Which torchrun started this process: the same for one that it has started again; "" without any."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return ""
+    parent = os.getppid()
+    try:  # the same number may be another program's after a restart of the machine
+        began = Path(f"/proc/{parent}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        began = ""
+    return f"{os.environ['TORCHELASTIC_RUN_ID']} {socket.gethostname()} {parent} {began}".rstrip()
 
 
 def was_started_here(run: Path) -> bool:
-    """True where this very launcher has begun the run before: a process was lost, and all start again."""
+    """True where this very launcher has begun the run: a process was lost or came in, and all start again."""
     try:
-        return is_restarted() and (run / LAUNCHER).read_text(encoding="utf-8") == launcher()
+        return (launcher() or None) in (run / LAUNCHER).read_text(encoding="utf-8").splitlines()
     except OSError:
         return False

@@ -35,8 +35,9 @@ from seqdet.model.transfer import carry_over
 from seqdet.runs.device import choose_device
 from seqdet.runs.evaluate import all_figures, evenly, measure
 from seqdet.runs.ingest import ingest
+from seqdet.runs.kept_states import has_state
 from seqdet.runs.measure import in_turn
-from seqdet.runs.processes import Alone, Group, LastWords, is_restarted, join, was_started_here
+from seqdet.runs.processes import Alone, Group, LastWords, join, launcher, was_started_here
 from seqdet.runs.shipped import find_model
 from seqdet.runs.stream import Model
 from seqdet.runs.synth import synth
@@ -93,12 +94,15 @@ def train(
         raise UsageError("--resume continues a run in its own folder; leave out --out")
     if resume is not None and start is not None:
         raise UsageError("--resume continues with the run's own weights; leave out --from")
-    if (out or resume) is None and is_restarted():
-        raise UsageError("a training that is started again needs --out, to find what it has left")
+    if (out or resume) is None and launcher():
+        raise UsageError("a training by torchrun needs --out, to find what it has left when it starts again")
     run = resume or out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     with join(last_words or (lambda message: None)) as together, ExitStack() as alone:
+        started_here = any(together.gathered(was_started_here(run)))
+        goes_on = resume is not None or (started_here and together.first_says(has_state(run)))
         if together.rank == 0:
-            alone.enter_context(_folder_of(run, empty=force and resume is None))
+            is_emptied = not goes_on and (started_here or (force and (run / "config.yaml").is_file()))
+            alone.enter_context(_folder_of(run, is_emptied))
         if resume is not None:
             if not (run / "config.yaml").is_file():
                 raise UsageError(f"--resume {run}: no run is there (config.yaml is missing)")
@@ -106,22 +110,21 @@ def train(
             config = config or load_any_config(run / "config.yaml")
         if together.size > 1 and (data is None or (out or resume) is None):
             raise UsageError("a training in several processes needs DATA and --out, the same for all")
-        resumes = resume is not None or together.first_says(was_started_here(run))
         if isinstance(config, ClassifierConfig):
             if together.size > 1:
                 raise UsageError("a sequence classifier is trained in one process; start one")
-            return _train_classifier(data, config, run, resumes, start, device, progress, tell)
+            return _train_classifier(data, config, run, goes_on, start, device, progress, tell)
         if isinstance(config, GlimpseRunConfig):
             if together.size > 1:
                 raise UsageError("a glimpse is trained in one process; start one")
-            return _train_glimpse(data, config, run, resumes, start, device, progress, tell)
-        return _train_detector(data, config, run, resumes, start, device, progress, tell, together)
+            return _train_glimpse(data, config, run, goes_on, start, device, progress, tell)
+        return _train_detector(data, config, run, goes_on, start, device, progress, tell, together)
 
 
 @contextmanager
 def _folder_of(run: Path, empty: bool) -> Iterator[None]:
     """Work alone in the folder of a run; ``empty``: what another run has left there goes first."""
-    if empty and not is_restarted() and (run / "config.yaml").is_file():
+    if empty:
         with alone_in(run):
             shutil.rmtree(run)
     with alone_in(run):

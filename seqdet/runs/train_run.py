@@ -107,9 +107,10 @@ class Run:
             What was wrong with each newer state.
         """
         kept: KeptState | SeqdetError | None = None
+        launchers = self.together.gathered(launcher())
         if self.together.rank == 0:
             try:
-                kept = self._open(resume)
+                kept = self._open(resume, launchers)
             except SeqdetError as error:
                 kept = error
         kept = self.together.first_says(kept)
@@ -132,7 +133,7 @@ class Run:
         rank = self.together.rank if rank is None else rank
         return [s for s in range(clips) if s % self.position.shards % self.together.size == rank]
 
-    def _open(self, resume: bool) -> KeptState | None:
+    def _open(self, resume: bool, launchers: list[str]) -> KeptState | None:
         if resume:
             if not has_state(self.out):
                 raise UsageError(f"{self.out}: nothing to resume: there is no state.safetensors")
@@ -146,8 +147,8 @@ class Run:
         document = self.config.model_dump(mode="json")
         try:
             self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / LAUNCHER).write_text("\n".join(sorted(set(launchers))), encoding="utf-8")
             (self.out / "config.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-            (self.out / LAUNCHER).write_text(launcher(), encoding="utf-8")
             (self.out / "data.txt").write_text(f"{self.dataset.root.resolve()}\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{self.out}: the run cannot be written: {error.strerror}") from error

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from seqdet.data.dataset import Sequence
-from seqdet.runs.measure import evenly
+import seqdet
+from seqdet.data.dataset import Sequence, load_dataset
+from seqdet.runs.measure import all_figures, evenly, in_turn, measure
+from seqdet.runs.synth import synth
 
 
 @pytest.mark.parametrize("classes", [1, 3, 4, 6])
@@ -24,3 +26,13 @@ def test_some_of_the_clips_hold_all_classes_alike(classes: int, limit: int):
     assert len(counts) == classes
     assert max(counts.values()) - min(counts.values()) <= 1
     assert evenly(clips, None) == evenly(clips, 60) == tuple(clips)
+
+
+def test_clips_measured_in_turn_by_several_give_the_figures_of_one(tmp_path: Path):
+    sky = load_dataset(synth(tmp_path / "data", task="airspace", sequences=7, frames=4, val_fraction=0).out)
+    model = seqdet.load("airspace", device="cpu", runtime="torch")
+    clips = sky.split("train")
+    figures = all_figures(measure(model, sky, clips), sky.classes)
+    shared = all_figures(in_turn([measure(model, sky, clips[rank::3]) for rank in range(3)]), sky.classes)
+    assert figures["map50"] > 0
+    assert {**shared, "frames_per_s": 0} == {**figures, "frames_per_s": 0}
