@@ -10,8 +10,9 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ import torch
 from seqdet.errors import SeqdetError, UsageError
 from seqdet.runs.corpus_store import need
 from seqdet.runs.corpus_values import Beat, Died, Event, Finished, Job, Outcome, Unit
-from seqdet.runs.corpus_worker import Worker
+from seqdet.runs.corpus_worker import WORK, Worker
 
 BEAT_S = 10.0
 REACH_S = 5.0
@@ -60,6 +61,10 @@ class RayEngine:
         if room < 1:
             self._ray.shutdown()
             raise UsageError(f"--address {address}: the cluster has no free core for a worker")
+        # A thread of Ray prints each death to stdout, where only results belong.
+        self._talk = ExitStack()
+        log = self._talk.enter_context((Path(job.folder) / WORK / "ray.log").open("w", encoding="utf-8"))
+        self._talk.enter_context(redirect_stdout(log))
         # One more thread than units: it answers how far they are.
         options = {"num_cpus": 1, "num_gpus": int(on_gpu), "max_concurrency": job.streams + 1}
         self._make = self._ray.remote(RemoteWorker).options(**options)
@@ -143,6 +148,7 @@ class RayEngine:
         for actor in self._actors:
             self._ray.kill(actor.handle)
         self._ray.shutdown()
+        self._talk.close()
 
     def _start(self) -> None:
         actor = _Actor(self._make.remote(self._job))
