@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from seqdet.config import Config
 from seqdet.config_file import load_any_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,4 +143,6 @@ def test_the_command_line_starts_without_the_heavy_libraries():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_configuration_loads(path: Path):
-    load_any_config(path)
+    config = load_any_config(path)
+    if isinstance(config, Config):
+        assert config.train.checkpoint_minutes <= 1, "so much work may a kill cost"
