@@ -312,9 +312,8 @@ def _judged(record: Record, out_dir: Path, retry_failed: bool) -> tuple[str, Fin
     outcome = record.outcome
     if record.state == "done" and outcome is not None:
         whole = all(seen.still_of(out_dir / name) for name, seen in outcome.outputs.items())
-        path = Path(record.source)
         # A source that is gone after its results were made is no reason to give them up.
-        changed = outcome.source is not None and path.exists() and not outcome.source.still_of(path)
+        changed = outcome.source is not None and outcome.source.again(Path(record.source)) is False
         if whole and ("://" in record.source or not changed):
             return None
     if "://" in record.source:

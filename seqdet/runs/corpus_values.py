@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,15 +37,22 @@ class Fingerprint:
             return cls(status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest())
 
     def still_of(self, path: Path) -> bool:
-        """Whether the file is the same: by size and time, and where only the time differs by content."""
+        """Whether the file is there and the same: see ``again``."""
+        return self.again(path) is True
+
+    def again(self, path: Path) -> bool | None:
+        """Whether the file is the same: by size and time, and where only the time differs by content.
+
+        None: it cannot be looked at.
+        """
         try:
-            status = path.stat()
-            size = status.st_size if path.is_file() else 0
+            status = os.stat(path)  # once: there may be millions, and a file server far away
+            size = status.st_size if stat.S_ISREG(status.st_mode) else 0
             if (size, status.st_mtime_ns) == (self.size, self.mtime_ns):
                 return True
             return bool(self.sha256) and size == self.size and Fingerprint.of(path).sha256 == self.sha256
         except OSError:
-            return False
+            return None
 
 
 @dataclass(frozen=True, slots=True)

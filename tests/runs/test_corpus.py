@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,22 @@ def test_the_same_command_again_does_nothing_but_what_is_needed(videos, model_pa
     assert engines[-1].worked == ["b.mp4"], "its content has changed"
     run(videos, model_path, retry_failed=True)
     assert engines[-1].worked == ["bad.mp4"]
+
+
+def test_a_video_that_is_done_costs_three_looks(videos, model_path, engines, monkeypatch):
+    """At itself and its two results; a list may have a million, on a file server."""
+    run(videos, model_path)
+    looks, look = Counter(), os.stat
+
+    def counted(path, **options):
+        looks[Path(path).suffix if isinstance(path, str | Path) else ""] += 1
+        return look(path, **options)
+
+    monkeypatch.setattr(os, "stat", counted)
+    with Ledger(videos.parent / "out") as ledger:
+        for record in ledger.records("done"):
+            assert corpus._judged(record, videos.parent / "out", False) is None
+    assert looks == {".mp4": 2, ".jsonl": 2, ".parquet": 2}
 
 
 @pytest.mark.parametrize("change", ["score", "model", "manifest", "parquet", "other things", "a file"])
