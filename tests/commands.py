@@ -86,7 +86,7 @@ class Commands:
         Returns:
             Its process id.
         """
-        return self._ask(
+        pid = self._ask(
             argv=["seqdet", *map(str, arguments)],
             output=str(output),
             environment=environment,
@@ -94,6 +94,8 @@ class Commands:
             program=program,
             largest_file=largest_file,
         )
+        self._codes.pop(pid, None)  # of a process that had this number before
+        return pid
 
     def poll(self, pid: int) -> int | None:
         """Its exit code, or minus the signal that killed it; None while it runs."""
