@@ -90,8 +90,10 @@ def assert_nothing_grew(samples: list[Sample], what: str) -> None:
         flush=True,
     )
     assert memory[-1] < 1.02 * memory[0]
-    assert kept[-1].files <= kept[0].files
-    assert kept[-1].threads <= kept[0].threads
+    # The median: at its end a source is walked through once more, for which a file is open for a moment.
+    for of in ("files", "threads"):
+        first, last = (np.median([getattr(kept[i], of) for i in part]) for part in (fifths[0], fifths[-1]))
+        assert last <= first, of
     assert cost[-1] < 1.25 * cost[0]
 
 
