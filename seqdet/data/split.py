@@ -35,6 +35,26 @@ def refuse_leaks(recordings: Items[str], splits: Items[str]) -> None:
     )
 
 
+def join_recordings(recordings: Items[str], pairs: Items[tuple[int, int]]) -> list[str]:
+    """The recordings of sequences after those of each pair were made one, named as the first of them.
+
+    Args:
+        recordings: of each sequence.
+        pairs: positions of two sequences that show the same, as when a file is there twice.
+    """
+    joined = {name: name for name in recordings}
+
+    def first_of(name: str) -> str:
+        while joined[name] != name:
+            name = joined[name]
+        return name
+
+    for pair in pairs:
+        one, other = (first_of(recordings[index]) for index in pair)
+        joined[other] = one
+    return [first_of(name) for name in recordings]
+
+
 def split_by_recording(
     recordings: Items[str],
     labels: Items[str | None],

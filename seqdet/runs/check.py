@@ -16,18 +16,17 @@ from seqdet.data.check import Inspection, check_video, find_recording_leaks, ins
 from seqdet.data.check_counts import Counts, sum_counts
 from seqdet.data.check_rows import UNREPAIRABLE, Finding
 from seqdet.data.dataset import Dataset, Sequence, load_dataset, refuse_existing, save_dataset
-from seqdet.data.likeness import AlikePair, find_alike
+from seqdet.data.likeness import AlikePair, find_alike, looks_each
 from seqdet.errors import UsageError
 from seqdet.results.check_page import Picture
 from seqdet.runs.check_page import PICTURES_A_KIND, Shown, choose_frames, prepare_page, write_page
 from seqdet.runs.check_video import (
-    HASHED_FRAMES,
     VideoLook,
-    find_same_files,
     glance,
     look_through,
     picture_at,
 )
+from seqdet.runs.twins import twin_findings
 from seqdet.video.folder import list_images
 
 Progress = Callable[[str, int, int], None]
@@ -104,7 +103,7 @@ def check(
     pairs = find_alike(
         [look for entry in looked for look in entry.looks], [s.split for s in dataset.sequences]
     )
-    found = [*leaks, *find_same_files(dataset.sequences, data), *_alike(dataset, pairs)]
+    found = [*leaks, *twin_findings(dataset.sequences, data), *_alike(dataset, pairs, looked)]
     for inspection, entry in zip(inspections, looked, strict=True):
         found += [*inspection.found, *entry.found]
 
@@ -159,12 +158,15 @@ def _videos(
     for entry in shown:
         captions[entry.sequence].setdefault(entry.frame, entry.caption)
     repaired, looked = [], []
+    looks = looks_each([sequence.frames for sequence in dataset.sequences])
     for index, (sequence, inspection) in enumerate(zip(dataset.sequences, inspections, strict=True)):
         file = sequence.video.relative_to(dataset.root).as_posix()
         if quick:
             look = glance(sequence, file)
         else:
-            look = look_through(sequence, file, index, inspection.usable, captions[index], dataset.classes)
+            look = look_through(
+                sequence, file, index, inspection.usable, captions[index], dataset.classes, looks
+            )
         if look.facts is not None:
             last = int(inspection.rows.frame.max(initial=-1))
             sequence, more = check_video(sequence, file, look.facts, last)
@@ -176,13 +178,14 @@ def _videos(
     return repaired, looked
 
 
-def _alike(dataset: Dataset, pairs: Items[AlikePair]) -> list[Finding]:
+def _alike(dataset: Dataset, pairs: Items[AlikePair], looked: Items[VideoLook]) -> list[Finding]:
     found = []
     for pair in pairs:
         one, other = dataset.sequences[pair.second], dataset.sequences[pair.first]
+        looks = len(looked[pair.second].looks)
         message = (
             f"looks like frame {pair.first_frame} of {other.name}, in {one.split} and {other.split}: "
-            f"{pair.distance_bits} of 64 bits differ; so do {pair.pictures} of {HASHED_FRAMES} frames"
+            f"{pair.distance_bits} of 64 bits differ; so do {pair.pictures} of {looks} frames"
         )
         file = one.video.relative_to(dataset.root).as_posix()
         found.append(Finding("alike", "warning", file, None, pair.second_frame, message))

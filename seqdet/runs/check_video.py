@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from seqdet.data.check import Still, VideoFacts, still_stretches
 from seqdet.data.check_rows import Finding, Rows
@@ -18,8 +16,6 @@ from seqdet.results.check_page import Picture, draw_labels
 from seqdet.video.folder import image_size, list_images
 from seqdet.video.probe import count_packets, probe_container
 from seqdet.video.reader import MAX_PIXELS, open_video
-
-HASHED_FRAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +74,7 @@ def look_through(
     usable: Rows,
     captions: Mapping[int, str],
     classes: tuple[str, ...],
+    looks: int,
 ) -> VideoLook:
     """Decode a whole video once.
 
@@ -88,6 +85,7 @@ def look_through(
         usable: its labels.
         captions: frame -> caption of the picture that is wanted of it.
         classes: names of the classes.
+        looks: how many of its frames are kept to be compared with those of others.
     """
     seen = glance(sequence, file)
     if seen.facts is None:
@@ -98,7 +96,7 @@ def look_through(
         ends[still.first].append(index)
         ends[still.last].append(index)
     glimpses: dict[int, list[Glimpse]] = defaultdict(list)
-    hashed = set(hash_frames(sequence.frames, HASHED_FRAMES))
+    hashed = set(hash_frames(sequence.frames, looks))
     labels = usable.labels()
     found: list[Finding] = []
     try:
@@ -157,31 +155,3 @@ def picture_at(
     except InputError:
         return None
     return None
-
-
-def find_same_files(sequences: Items[Sequence], root: Path) -> list[Finding]:
-    """Videos that are byte for byte another one of the data set; an error where that is in another split."""
-    by_size: dict[int, list[Sequence]] = defaultdict(list)
-    for sequence in sequences:
-        if sequence.video.is_file():
-            by_size[sequence.video.stat().st_size].append(sequence)
-    found = []
-    for group in by_size.values():
-        first_of: dict[str, Sequence] = {}
-        for sequence in group if len(group) > 1 else ():
-            try:
-                with sequence.video.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError:
-                continue  # that it cannot be read is said where it is opened
-            other = first_of.setdefault(digest, sequence)
-            if other is sequence:
-                continue
-            name = sequence.video.relative_to(root).as_posix()
-            message = (
-                f"the same file as {other.video.relative_to(root).as_posix()}, in {sequence.split} and "
-                f"{other.split}"
-            )
-            leak = sequence.split != other.split
-            found.append(Finding("same-file", "error" if leak else "warning", name, None, None, message))
-    return found

@@ -15,9 +15,11 @@ from seqdet.data.formats import choose_format
 from seqdet.data.formats.clean import clean_labels
 from seqdet.data.formats.protocol import Dropped, Problems, RawSequence
 from seqdet.data.labels import Labels
-from seqdet.data.split import find_leaks, refuse_leaks, split_by_recording
+from seqdet.data.same_files import SameFiles
+from seqdet.data.split import find_leaks, join_recordings, refuse_leaks, split_by_recording
 from seqdet.errors import InputError, UsageError
 from seqdet.runs.archive import opened
+from seqdet.runs.twins import find_twins, is_much
 from seqdet.video.folder import image_size
 from seqdet.video.probe import count_packets
 from seqdet.video.reader import MAX_PIXELS, read_info
@@ -25,6 +27,7 @@ from seqdet.video.reader import MAX_PIXELS, read_info
 Progress = Callable[[str, int, int], None]
 IMAGE_FPS = 30.0
 CLASSES_ONLY = "no boxes, only classes of sequences: training does not take this for frames without an object"
+TWINS = "the same file in two sequences: they count as one recording"
 SHORT_VIDEO = "video with fewer frames than its header promises: used as far as it goes"
 
 
@@ -152,9 +155,13 @@ def _ingest_folder(
     if _is_of_classes_only(checked):
         checked = [(item, replace(sequence, boxes_known=False), labels) for item, sequence, labels in checked]
         notes.append(CLASSES_ONLY)
+    files = [item.images or (item.video,) for item, *_ in checked]
+    twins = [same for same in find_twins(files) if is_much(same, files)]
+    checked = _joined(checked, twins, problems)
     splits = _splits(checked, split, val_fraction, seed, raw.classes, notes)
     recordings = [sequence.recording for _, sequence, _ in checked]
     if not allow_leak:
+        _refuse_twins(twins, splits)
         refuse_leaks(recordings, splits)
     elif leaks := find_leaks(recordings, splits):
         notes.append(f"LEAK, allowed by the user: {len(leaks)} recordings are in more than one split")
@@ -191,6 +198,33 @@ def _ingest_folder(
         splits=dict(sorted(Counter(splits).items())),
         notes=tuple(notes),
     )
+
+
+def _joined(
+    checked: list[tuple[RawSequence, Sequence, Labels]], twins: list[SameFiles], problems: Problems
+) -> list[tuple[RawSequence, Sequence, Labels]]:
+    """Sequences with files in common become one recording, which no split divides."""
+    problems.note(TWINS, [f"{same.pairs[0][1]} and {same.pairs[0][0]}" for same in twins])
+    pairs = [(same.first, same.second) for same in twins]
+    joined = join_recordings([sequence.recording for _, sequence, _ in checked], pairs)
+    return [
+        (item, replace(sequence, recording=name), labels)
+        for (item, sequence, labels), name in zip(checked, joined, strict=True)
+    ]
+
+
+def _refuse_twins(twins: list[SameFiles], splits: list[str]) -> None:
+    """Raise UsageError where the source itself has a file in two of its splits."""
+    leaks = [same for same in twins if splits[same.first] != splits[same.second]]
+    if leaks:
+        theirs, mine = leaks[0].pairs[0]
+        count = sum(len(same.pairs) for same in leaks)
+        raise UsageError(
+            f"{count} video{'s' * (count > 1)} or picture{'s' * (count > 1)} of one split "
+            f"{'are' if count > 1 else 'is'} in another, too: {mine} ({splits[leaks[0].second]}) is the same "
+            f"file as {theirs} ({splits[leaks[0].first]}). Figures on val would be flattered. Remove "
+            "one, make splits anew by --split recording, or say --allow-leak"
+        )
 
 
 def _is_of_classes_only(checked: list[tuple[RawSequence, Sequence, Labels]]) -> bool:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from seqdet.data.likeness import (
+    LEAST_LOOKS,
+    MOST_LOOKS,
     correlation,
     dhash,
     find_alike,
@@ -14,6 +16,7 @@ from seqdet.data.likeness import (
     hash_frames,
     is_left_behind,
     look_at,
+    looks_each,
     shrink_grey,
 )
 
@@ -107,6 +110,23 @@ def test_frames_to_hash_are_spread_and_exist():
     assert hash_frames(100, 5) == [10, 30, 50, 70, 90]
     assert hash_frames(3, 5) == [0, 1, 2]
     assert hash_frames(1, 5) == [0]
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ([], LEAST_LOOKS),
+        ([1] * 30, LEAST_LOOKS),
+        ([40, 300], 300),
+        ([MOST_LOOKS * 2], MOST_LOOKS),
+        ([1] * 1000 + [10**6] * 10, (MOST_LOOKS - 1000) // 10),
+        ([1000] * 40_000, LEAST_LOOKS),
+    ],
+)
+def test_all_frames_are_looked_at_where_there_is_room_and_few_of_each_otherwise(
+    frames: list[int], expected: int
+):
+    assert looks_each(frames) == expected
 
 
 def test_correlation():

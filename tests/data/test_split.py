@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqdet.data.split import find_leaks, refuse_leaks, split_by_recording
+from seqdet.data.split import find_leaks, join_recordings, refuse_leaks, split_by_recording
 from seqdet.errors import UsageError
 
 PAIRS = st.lists(
@@ -47,6 +47,12 @@ def test_a_leak_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"'take' \(train and val\).*--allow-leak"):
         refuse_leaks(["take", "take", "other"], ["train", "val", "val"])
     refuse_leaks(["take", "take"], ["val", "val"])
+
+
+def test_recordings_with_something_in_common_become_one_also_by_way_of_a_third() -> None:
+    assert join_recordings(["a", "b", "c", "a", "d"], [(1, 3), (1, 2)]) == ["b", "b", "b", "b", "d"]
+    assert join_recordings(["a", "b"], [(0, 1), (1, 0), (0, 1)]) == ["a", "a"]
+    assert join_recordings(["a", "b"], []) == ["a", "b"]
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])

@@ -199,6 +199,44 @@ def test_folders_of_images_are_checked_and_linked(tmp_path: Path):
     assert kinds(tmp_path / "data", quick=True) == {("frame-count", "error")}
 
 
+def test_pictures_that_two_splits_share_are_found_in_folders_byte_for_byte_and_by_look(tmp_path: Path):
+    """One is copied, one saved anew, and a black one, which says nothing, is in all."""
+    wide = {name: scene(seed) for seed, name in enumerate("abc")}
+    items = []
+    for name, split in (("a", "train"), ("b", "val"), ("c", "test")):
+        images = []
+        for index in range(FRAMES):
+            other = {("b", 13): ("a", 6), ("c", 2): ("a", 17)}.get((name, index), (name, index))
+            picture = wide[other[0]][:, 9 * other[1] :][:, : SIZE_WH[0]]
+            path = tmp_path / name / f"{index:06d}.png"
+            path.parent.mkdir(exist_ok=True)
+            if (name, index) == ("c", 2):
+                picture = cv2.imdecode(cv2.imencode(".jpg", picture)[1], cv2.IMREAD_COLOR)
+            assert cv2.imwrite(str(path), np.zeros_like(picture) if index == 11 else picture)
+            images.append(path)
+        sequence = Sequence(name, tmp_path / name, FRAMES, SIZE_WH, 10.0, 0, f"r-{name}", split)
+        items.append((sequence, tuple(images), track()))
+    save_dataset(tmp_path / "data", CLASSES, items)
+    found = [finding for finding in check(tmp_path / "data").found if finding.kind != "duplicate-box"]
+    assert {(each.kind, each.severity, each.file, each.frame) for each in found} == {
+        ("same-file", "warning", "videos/b/000013.png", None),
+        ("alike", "warning", "videos/b", 13),
+        ("alike", "warning", "videos/c", 2),
+    }
+    assert any(
+        "the same file as videos/a/000006.png, in val and train; so are 1 of its 20" in f.message
+        for f in found
+    )
+    assert kinds(tmp_path / "data", quick=True) == {("same-file", "warning")}
+    for index in range(9):
+        (tmp_path / f"data/videos/c/{index:06d}.png").write_bytes(
+            (tmp_path / f"a/{index:06d}.png").read_bytes()
+        )
+    assert kinds(tmp_path / "data", quick=True) == {("same-file", "warning")}
+    (tmp_path / "data/videos/c/000009.png").write_bytes((tmp_path / "a/000009.png").read_bytes())
+    assert kinds(tmp_path / "data", quick=True) == {("same-file", "warning"), ("same-file", "error")}
+
+
 @pytest.mark.parametrize("option", ["fix", "out"])
 def test_nothing_is_written_into_the_data_set(data: Path, option: str):
     for place in (data, data / "sub"):

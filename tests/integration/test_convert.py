@@ -38,8 +38,9 @@ def dataset(tmp_path: Path, make_video: Callable[..., Path]) -> Dataset:
     """Two sequences of ten frames: two objects, one of which goes and comes back; no object."""
     boxes = np.array([[1, 2, 11.5, 12], [2, 2, 12, 12.125], [3, 2, 64, 48], [4.001, 5, 6, 7]], np.float32)
     labels = Labels(np.array([0, 1, 1, 7]), np.array([0, 0, 5, 0]), np.array([0, 0, 1, 0]), boxes)
-    video = make_video("made.mp4")
-    return save_dataset(
+    video, other = make_video("made.mp4"), tmp_path / "other.mp4"
+    other.write_bytes(video.read_bytes() + b"\0\0\0\x08free")  # the same video in two splits is refused
+    made = save_dataset(
         tmp_path / "data",
         CLASSES,
         [
@@ -48,9 +49,11 @@ def dataset(tmp_path: Path, make_video: Callable[..., Path]) -> Dataset:
                 None,
                 labels,
             ),
-            (Sequence("two", video, 10, (64, 48), 25.0, -1, "two", "val"), None, Labels.empty()),
+            (Sequence("two", other, 10, (64, 48), 25.0, -1, "two", "val"), None, Labels.empty()),
         ],
     )
+    other.unlink()
+    return made
 
 
 @pytest.mark.parametrize("to", WRITERS)

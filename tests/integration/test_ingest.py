@@ -234,6 +234,35 @@ def test_splits_of_the_source_are_kept_and_leaks_refused(source: Path, tmp_path:
         ingest(source, tmp_path / "partly")
 
 
+def test_a_picture_that_two_splits_have_is_a_leak_and_splits_made_anew_do_not_divide_it(
+    tmp_path: Path,
+) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3)).astype(np.uint8)
+    for split, numbers in (("train", range(4)), ("val", (1, 4))):
+        for number in numbers:
+            path = (
+                tmp_path
+                / "source"
+                / split
+                / ("bird", "drone")[number % 2]
+                / f"{split}-picture{number * 100}.png"
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), pictures[number])
+    source = tmp_path / "source"
+    with pytest.raises(
+        UsageError, match=r"1 video or picture of one split is in another.*picture100.png \(val\)"
+    ):
+        ingest(source, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    allowed = ingest(source, tmp_path / "allowed", allow_leak=True)
+    assert any(note.startswith("LEAK") for note in allowed.notes)
+    made = load_dataset(ingest(source, tmp_path / "anew", split="recording", val_fraction=0.4).out)
+    twins = [sequence for sequence in made.sequences if "picture100" in sequence.name]
+    assert len(twins) == 2
+    assert len({(sequence.recording, sequence.split) for sequence in twins}) == 1
+
+
 def test_every_error_is_one_of_ours(source: Path, tmp_path: Path) -> None:
     """Any cut of a label file either reads or ends with an error that has an exit code."""
     text = LINES.encode()
