@@ -120,8 +120,8 @@ def drawn(samples: dict[str, list[Sample]]) -> None:
             label=name,
         )
     for axes, title in ((memory, "resident memory, MiB"), (cost, "processor time of a frame, ms")):
-        axes.set(title=title, xlabel="frame", ylim=(0, None))
-        axes.legend()
+        axes.set(title=title, xlabel="frame", ylim=(0, 1.2 * axes.get_ylim()[1]))
+        axes.legend(loc="lower left")
     figure.savefig(target, dpi=80)
 
 
