@@ -2,7 +2,8 @@
 
 The hash is dHash (N. Krawetz, "Kind of Like That", 2013): the picture is averaged to 9x8 greys, and each of
 64 bits says whether a grey is darker than its right neighbour. It stands compression, scaling and a change of
-brightness. A picture with little contrast (a clear sky) has a hash of noise, so it is compared with none.
+brightness. A picture with little contrast (a clear sky) has a hash of noise, and one that only gets
+brighter towards a side has that of all such; they are compared with none.
 
 Legend: N pictures, S side of the small grey copy.
 """
@@ -111,9 +112,22 @@ def dhash(rgb: np.ndarray) -> np.ndarray:
 
 
 def look_at(rgb: np.ndarray, group: int, frame: int) -> Look | None:
-    """What is kept of a picture to compare it with others; None where it has too little contrast."""
+    """What is kept of a picture to compare it with others; None where it has too little contrast.
+
+    A sky that gets brighter towards a side or the middle looks like any other such sky, so what counts is the
+    contrast beside the smooth surface (of second degree) that fits best.
+    """
     small = shrink_grey(rgb, (SMALL_SIDE, SMALL_SIDE))
-    return Look(group, frame, dhash(rgb), small) if small.std() >= MIN_CONTRAST else None
+    return Look(group, frame, dhash(rgb), small) if _detail(small) >= MIN_CONTRAST else None
+
+
+def _detail(small: np.ndarray) -> float:
+    """Standard deviation of a square grey copy, in grey levels, beside the best surface of second degree."""
+    y, x = (axis.ravel() for axis in np.mgrid[-1 : 1 : len(small) * 1j, -1 : 1 : len(small) * 1j])
+    surfaces = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    values = small.ravel().astype(np.float64)
+    fitted = surfaces @ np.linalg.lstsq(surfaces, values, rcond=None)[0]
+    return float((values - fitted).std())
 
 
 def hash_frames(frames: int, count: int) -> list[int]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from seqdet.results.charts import bar_chart
-from seqdet.results.draw import Annotator
+from seqdet.results.draw import Annotator, class_colour_rgb
 from seqdet.types import Detections, Frame, FrameResult, Targets
 
 PICTURE_WIDTH_PX = 560
@@ -110,7 +111,16 @@ def draw_labels(frame: Frame, truth: Targets, classes: Sequence[str], caption: s
         classes: names of the classes.
         caption: what it shows.
     """
-    result = FrameResult(frame, Detections.empty(len(classes)), tuple(classes))
+    picture = Image.fromarray(frame.rgb)
+    pen = ImageDraw.Draw(picture)
+    thickness = max(1, round(2 * picture.width / PICTURE_WIDTH_PX))  # the page shows it smaller still
+    for (left, top, right, bottom), class_id in zip(
+        np.rint(truth.boxes_xyxy_px).tolist(), truth.class_ids.tolist(), strict=True
+    ):
+        around = (left - thickness, top - thickness, right + thickness - 1, bottom + thickness - 1)
+        pen.rectangle(around, outline=class_colour_rgb(class_id), width=thickness)
+    framed = replace(frame, rgb=np.asarray(picture))
+    result = FrameResult(framed, Detections.empty(len(classes)), tuple(classes))
     return Picture(_jpeg(Annotator(classes, trail_length=0).draw(result, truth)), caption)
 
 

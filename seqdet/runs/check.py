@@ -228,7 +228,8 @@ def _pictures(
 
 def _facts(dataset: Dataset, quick: bool) -> list[str]:
     """Sentences for the head of the page."""
-    facts = [f"{len(dataset.sequences)} sequences, classes {', '.join(dataset.classes)}."]
+    count = len(dataset.sequences)
+    facts = [f"{count} sequence{'s' * (count > 1)}, classes {', '.join(dataset.classes)}."]
     if quick:
         facts.append(
             "Quick: no video was decoded, so there are no pictures, and likeness was not looked for."

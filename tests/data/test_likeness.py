@@ -106,6 +106,14 @@ def test_a_clear_sky_is_like_nothing():
     assert find_alike(looks_of([[skies[0]], [skies[0]]]), ["train", "val"]) == []
 
 
+def test_nor_is_one_that_gets_brighter_towards_the_sun():
+    y, x = np.mgrid[-1:1:120j, -1:1:160j]
+    glow = 130 + 40 * x - 25 * y - 20 * (x * x + y * y)
+    skies = [np.repeat((glow + part)[:, :, None], 3, axis=2).astype(np.uint8) for part in (0, 9)]
+    assert skies[0].std() > 20
+    assert looks_of([[sky] for sky in skies]) == []
+
+
 def test_frames_to_hash_are_spread_and_exist():
     assert hash_frames(100, 5) == [10, 30, 50, 70, 90]
     assert hash_frames(3, 5) == [0, 1, 2]
