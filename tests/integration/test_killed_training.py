@@ -19,7 +19,7 @@ from seqdet.model.checkpoint import read_tensors
 from seqdet.runs.synth import synth
 
 SETTINGS = [
-    "model.encoder=resnet10",
+    "model.encoder=regnet_plain",
     "model.levels=[16]",
     "model.channels=8",
     "model.clip_width=8",
