@@ -23,6 +23,7 @@ from seqdet.video.writer import VideoWriter
 
 KILLS = int(os.environ.get("SEQDET_KILLS", "2"))
 FRAMES, FPS = 50, 25
+GROWING = ["rows.jsonl", "rows.jsonl", ""]  # two of three moments are amid frames, one may be in the start
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +67,22 @@ class Job:
     def said(self, name: str) -> str:
         return (self._folder / f"{name}.txt").read_text()
 
-    def disturbed(self, name: str, number: signal.Signals, rng: random.Random) -> tuple[int, Path]:
-        """Its exit code when a signal comes at a random moment (0: it was done), and its folder."""
-        pid = self._start(name)
-        time.sleep(rng.random() * 1.1 * self.seconds)
-        os.kill(pid, number)
+    def disturbed(
+        self, name: str, number: signal.Signals, rng: random.Random, growing: str = ""
+    ) -> tuple[int, Path]:
+        """Its exit code when a signal comes at a random moment (0: it was done), and its folder.
+
+        ``growing``: the moment is when this file has a random part of its length, not any from start to end.
+        """
+        pid, part = self._start(name), rng.random()
+        if growing:
+            file, length = self._folder / name / f"{growing}.part", part * len(self.straight[growing])
+            while self._commands.poll(pid) is None and not (file.exists() and file.stat().st_size >= length):
+                time.sleep(0.001)
+        else:
+            time.sleep(part * 1.1 * self.seconds)
+        if self._commands.poll(pid) is None:
+            os.kill(pid, number)
         return self._commands.wait(pid), self._folder / name
 
     def assert_again_is_straight(self, name: str) -> None:
@@ -119,7 +131,7 @@ def detection(
 def test_detect_killed(detection: Job) -> None:
     rng, lost, killed = random.Random(0), [], 0
     for number in range(KILLS):
-        code, folder = detection.disturbed(str(number), signal.SIGKILL, rng)
+        code, folder = detection.disturbed(str(number), signal.SIGKILL, rng, GROWING[number % 3])
         assert code in (0, -signal.SIGKILL)
         for name, data in visible(folder).items():
             assert data == detection.straight[name], "what has its final name is whole"
@@ -142,7 +154,7 @@ def test_detect_killed(detection: Job) -> None:
 def test_detect_terminated(detection: Job) -> None:
     rng, ends = random.Random(1), []
     for number in range(KILLS):
-        code, folder = detection.disturbed(f"term{number}", signal.SIGTERM, rng)
+        code, folder = detection.disturbed(f"term{number}", signal.SIGTERM, rng, GROWING[number % 3])
         assert code in (0, 143, -signal.SIGTERM), detection.said(f"term{number}")
         ends.append(code)
         assert "Traceback" not in detection.said(f"term{number}")
