@@ -2,7 +2,8 @@
 
 Each stream stays a thread with a state of its own, as if it were alone; only the two calls of a ``Network``
 meet here. The last stream to ask computes for all; nobody waits longer than ``patience_s`` for one that is
-busy elsewhere. Meant for GPUs, where small steps leave most of the device idle; on a CPU nothing is gained.
+busy elsewhere. Meant for GPUs, where small steps leave most of the device idle; what it saves on a CPU is in
+docs/scale.md.
 
 Legend: B streams in a batch, T frames, L levels, C channels, S state width.
 """
