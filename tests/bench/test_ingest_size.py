@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 FORMATS = Path(__file__).resolve().parents[1] / "data" / "formats"
@@ -59,6 +60,27 @@ def test_a_million_boxes(name: str, tmp_path: Path) -> None:
     )
     assert not words
     assert boxes == expected
+    assert peak < MOST_BYTES
+    assert cpu_s < MOST_CPU_S
+
+
+def test_a_million_boxes_in_ten_thousand_files(tmp_path: Path) -> None:
+    """The usual form of Pascal VOC: a file and a picture of its own for every hundred boxes."""
+    boxes_a_file, files = 100, TRACKS * FRAMES // 100
+    source = make(tmp_path / "source", "voc", tracks=boxes_a_file, frames=1)
+    first, picture = source / SOURCES["voc"].labels, source / "JPEGImages/clip.png"
+    text, drawn = first.read_text(), cv2.imread(str(picture))
+    first.unlink()
+    picture.unlink()
+    for number in range(files):
+        name = f"{2007 + number % 5}_{7 * number:06d}"
+        drawn[0, :3] = number % 251, number // 251, 7
+        (source / f"Annotations/{name}.xml").write_text(text.replace("clip.png", f"{name}.png"))
+        cv2.imwrite(str(source / f"JPEGImages/{name}.png"), drawn)
+    boxes, cpu_s, peak, idle, words = ingest_alone(source, tmp_path / "out", "voc")
+    print(f"\n{files} files of voc: {cpu_s:5.1f} s, {peak >> 20} MiB (idle {idle >> 20})", end="")
+    assert not words
+    assert boxes == TRACKS * FRAMES
     assert peak < MOST_BYTES
     assert cpu_s < MOST_CPU_S
 
