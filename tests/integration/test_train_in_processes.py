@@ -222,11 +222,16 @@ def test_a_lost_process_is_named_and_nobody_waits(commands: Commands, data: Path
         os.kill(pair.pids[rank], signal.SIGKILL)
 
 
-def test_one_training_sequence_leaves_a_process_without_a_recording_of_its_own(
-    commands: Commands, tmp_path: Path
+@pytest.mark.parametrize("shares", [(7, 5), (4, 0)])
+def test_uneven_shares_and_none_at_all_do_the_same_steps(
+    commands: Commands, tmp_path: Path, shares: tuple[int, int]
 ):
-    """Its clips come from all there are then, and both do the same number of steps."""
-    data = synth(tmp_path / "data", task="discs", sequences=1, frames=10, val_fraction=0).out
+    """Clips of one recording go to one process; one without any draws from all there are."""
+    data = synth(tmp_path / "data", task="discs", sequences=sum(shares), frames=10, val_fraction=0).out
+    document = json.loads((data / "dataset.json").read_text())
+    for number, sequence in enumerate(document["sequences"]):
+        sequence["recording"] = "first" if number < shares[0] else "second"
+    (data / "dataset.json").write_text(json.dumps(document))
     pair = Pair(commands, tmp_path / "said", data, *options(), "--out", tmp_path / "run")
     assert pair.wait() == [0, 0], pair.words()
     assert [line["step"] for line in lines(tmp_path / "run") if line["kind"] == "step"] == list(range(1, 9))
