@@ -172,6 +172,13 @@ def detect(
     # reads this when torch is imported, and only then.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with Progress("frames", quiet=quiet) as progress, Rehearsal(sources, max_pixels) as rehearsal:
+        if len(sources) == 1:
+            rehearsal.refuse_early(sources[0])
+            if out is not None and not out.is_dir():
+                from seqdet.video.writer import refuse_same_file, require_free
+
+                refuse_same_file(sources[0], out)
+                require_free(out, force)
         from seqdet.runs.detect import detect_files
         from seqdet.runs.device import keep_freed_memory
 

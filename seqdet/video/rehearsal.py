@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -24,6 +25,20 @@ FRAMES = 8
 # A file on a slow disk or a busy machine may take long; one that takes so long hangs.
 LIMIT_S = 120
 _FIRST_WINDOWS_EXCEPTION = 0xC0000000
+# How files begin that are probably fine: the usual containers and pictures (at their fourth byte: MP4, MOV).
+_BEGINNINGS = (
+    b"\x1aE\xdf\xa3",
+    b"RIFF",
+    b"FLV",
+    b"OggS",
+    b"G@",
+    b"\x00\x00\x01",
+    b"\xff\xd8",
+    b"\x89PNG",
+    b"BM",
+    b"0&\xb2u",
+)
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 
 
 class Rehearsed(NamedTuple):
@@ -32,10 +47,12 @@ class Rehearsed(NamedTuple):
     Attributes:
         promised: frames that it declares, or None.
         crash: what the decoder did to its process, as a sentence, or "".
+        refused: why it cannot be read, as a sentence, or "".
     """
 
     promised: int | None = None
     crash: str = ""
+    refused: str = ""
 
 
 class Rehearsal:
@@ -78,6 +95,18 @@ class Rehearsal:
                 self._process = self._start(left)
         return self._outcomes
 
+    def refuse_early(self, source: str) -> None:
+        """Wait for the end where a file does not begin as videos do, which is rare and mostly a mistake.
+
+        Raises:
+            InputError: it cannot be read; said before seconds went into loading a model.
+        """
+        if is_familiar(source):
+            return
+        outcome = self.outcomes().get(source, Rehearsed())
+        if words := outcome.crash or outcome.refused:
+            raise InputError(words)
+
     def _listen(self, outcomes: dict[str, Rehearsed]) -> list[str]:
         """Take in what the process says; the sources that it did not reach because one crashed it."""
         process, begun = self._process, ""
@@ -88,7 +117,7 @@ class Rehearsal:
                 said = json.loads(line)
                 begun, waiting = said.get("begin", ""), said.get("waiting", waiting)
                 if "end" in said:
-                    outcomes[said["end"]] = Rehearsed(said["promised"])
+                    outcomes[said["end"]] = Rehearsed(said["promised"], refused=said["refused"])
         code = process.wait()
         if not begun or not _is_crash(code):
             return []
@@ -105,6 +134,23 @@ class Rehearsal:
         self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def is_familiar(source: str) -> bool:
+    """Whether a source is a file that begins as videos and pictures do; also what is no file by its name."""
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return any(path.iterdir())
+        if not path.is_file():
+            return (
+                "://" in source or source.isdigit() or (bool(set("*?[") & set(source)) and not path.exists())
+            )
+        with path.open("rb") as file:
+            begin = file.read(12)
+    except (OSError, ValueError):
+        return False
+    return begin.startswith(_BEGINNINGS) or begin[4:8] in _BOXES
 
 
 def command() -> list[str]:
@@ -144,14 +190,15 @@ def main() -> None:
             signal.alarm(LIMIT_S)
         _say(begin=name)
         promised: int | None = 0
+        refused = ""
         try:
             with open_video(name, max_pixels=asked["max_pixels"]) as reader:
                 promised = reader.info.frames_promised
                 for _ in islice(reader, FRAMES):
                     pass
-        except InputError:
-            pass
-        _say(end=name, promised=promised)
+        except InputError as error:
+            refused = str(error)
+        _say(end=name, promised=promised, refused=refused)
 
 
 def _say(**words: object) -> None:

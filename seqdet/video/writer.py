@@ -138,7 +138,9 @@ class VideoWriter:
         self._last_tick: int | None = None
         self._muxed = 0
         self._failed = self._closed = False
-        _require_usable(self.path, size_wh, overwrite)
+        require_free(self.path, overwrite)
+        if min(size_wh) < 1 or max(size_wh) > 16384:
+            raise UsageError(f"a video is 1 to 16384 pixels wide and high, got {size_wh[0]}x{size_wh[1]}")
         if not 0 <= crf <= 51:
             raise UsageError(f"crf is 0 (lossless) to 51 (smallest), got {crf}")
         if audio_from is not None:
@@ -333,7 +335,12 @@ class VideoWriter:
             error.add_note(str(second))
 
 
-def _require_usable(path: Path, size_wh: tuple[int, int], overwrite: bool) -> None:
+def require_free(path: Path, overwrite: bool) -> None:
+    """Refuse a name that no video can be written under.
+
+    Raises:
+        UsageError: another ending, no such folder, or something that exists and is not to be replaced.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: a video is written as {', '.join(SUFFIXES)}; give it one of these endings")
     try:
@@ -347,5 +354,3 @@ def _require_usable(path: Path, size_wh: tuple[int, int], overwrite: bool) -> No
         raise UsageError(f"{path}: is not a file; choose another name")
     if exists and not overwrite:
         raise UsageError(f"{path}: exists already; give --force to replace it, or another name")
-    if min(size_wh) < 1 or max(size_wh) > 16384:
-        raise UsageError(f"a video is 1 to 16384 pixels wide and high, got {size_wh[0]}x{size_wh[1]}")

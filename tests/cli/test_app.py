@@ -202,7 +202,9 @@ def test_a_reader_that_leaves_is_no_traceback():
     assert process.wait(20) == 141
 
 
-def test_results_go_to_stdout_and_everything_else_to_stderr(monkeypatch):
+def test_results_go_to_stdout_and_everything_else_to_stderr(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sky.mp4").write_bytes(b"\0\0\0\x18ftypmp42")  # begins as a video does
     report = types.SimpleNamespace(
         sources=[
             types.SimpleNamespace(
