@@ -179,6 +179,11 @@ def detect(
 
                 refuse_same_file(sources[0], out)
                 require_free(out, force)
+            if save:
+                from seqdet.results.sinks import require_free as require_free_rows
+
+                for path in save:
+                    require_free_rows(path, force)
         from seqdet.runs.detect import detect_files
         from seqdet.runs.device import keep_freed_memory
 

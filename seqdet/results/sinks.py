@@ -50,21 +50,28 @@ def open_sink(path: str | Path, classes: Sequence[str], overwrite: bool = False,
             cannot be written to, or several sources for a format that holds one.
     """
     path = Path(path)
+    return Sink(path, _FORMATS[require_free(path, overwrite, sources)], tuple(classes), overwrite)
+
+
+def require_free(path: Path, overwrite: bool = False, sources: int = 1) -> str:
+    """The ending that chooses the format of rows, for a name that they can be written under.
+
+    Raises:
+        UsageError: as for `open_sink`; that a folder cannot be written to shows when the file is begun.
+    """
     extension = next((known for known in _FORMATS if path.name.lower().endswith(known)), None)
     if extension is None or len(path.name) == len(extension):
         raise UsageError(f"cannot tell the format of {path}: its name must end in {', '.join(_FORMATS)}")
     if extension == ".mot.txt" and sources > 1:
-        raise UsageError(
-            f"{path}: a .mot.txt file holds one source, {sources} were given; "
-            "save to .jsonl, or run them one by one"
-        )
+        many = f"{path}: a .mot.txt file holds one source, {sources} were given"
+        raise UsageError(f"{many}; save to .jsonl, or run them one by one")
     if path.is_dir():
         raise UsageError(f"cannot write {path}: it is a folder")
     if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} exists; choose another name, or replace it with --force")
     if not path.parent.is_dir():
         raise UsageError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    return Sink(path, _FORMATS[extension], tuple(classes), overwrite)
+    return extension
 
 
 class Format(Protocol):

@@ -17,7 +17,8 @@ def make(folder: Path) -> None:
     (folder / "garbage.mp4").write_bytes(bytes(range(256)) * 40)
     (folder / "folder").mkdir()
     os.mkfifo(folder / "pipe")
-    (folder / "there.mp4").write_bytes(b"mine")
+    for name in ("there.mp4", "there.csv"):
+        (folder / name).write_bytes(b"mine")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ def make(folder: Path) -> None:
         ([SAMPLE, "--out", "there.mp4"], 2, "there.mp4: exists already"),
         ([SAMPLE, "--out", "a.bogus"], 2, "a.bogus: a video is written as"),
         ([SAMPLE, "--out", "nowhere/a.mp4"], 2, "does not exist"),
+        ([SAMPLE, "--save", "there.csv"], 2, "there.csv exists"),
+        ([SAMPLE, "--save", "rows.xls"], 2, "its name must end in"),
     ],
     ids=lambda value: str(value) if isinstance(value, int) else None,
 )
