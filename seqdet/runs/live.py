@@ -5,7 +5,7 @@ of watchers at the price of one.
         number = 0
         while (live := session.wait_newer(number, timeout_s=5)) is not None:
             number = live.number
-            print(live.result.labels, session.status().latency_s)
+            live.result.labels, session.status().latency_s
 
 camera's thread -> newest picture -> this session's thread: model, events, rows -> newest result -> watchers
 
