@@ -9,6 +9,7 @@ leave. Whatever is kept, the pictures are the same. Grey ones have one channel.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from seqdet.boxes import Letterbox
 from seqdet.data.dataset import Sequence
 from seqdet.data.pack import Packed, in_one_thread, pack, unpack
 from seqdet.data.transforms import shrink
-from seqdet.video.spans import InexactError, Spans, find_spans, in_order, read_span
+from seqdet.video.spans import InexactError, Picture, SpanReader, Spans, find_spans, in_order
 
 # A video that can only be read in order is one span: of a long one, frames beyond this are packed at once.
 MOST_OPEN_BYTES = 256 << 20
@@ -54,6 +55,7 @@ class FrameCache:
         self.limit_bytes = limit_bytes
         self.fit_wh = fit_wh
         self.used_bytes = 0
+        self._reader = SpanReader()
         self._spans: dict[Path, Spans] = {}
         self._kept: OrderedDict[tuple[Path, int], _Kept] = OrderedDict()
         in_one_thread()
@@ -70,7 +72,7 @@ class FrameCache:
             in seconds.
         """
         if sequence.video not in self._spans:
-            self._spans[sequence.video] = find_spans(sequence.video, sequence.frames)
+            self._spans[sequence.video] = find_spans(sequence.video, sequence.frames, self._reader)
         try:
             return self._frames(sequence, self._spans[sequence.video], indices)
         except InexactError:
@@ -97,9 +99,9 @@ class FrameCache:
         """One span, read where it is not kept."""
         key = (sequence.video, number)
         if key not in self._kept:
-            self._kept[key] = kept = _read(
-                spans, number, Letterbox.fit(sequence.size_wh, self.fit_wh).scaled_wh
-            )
+            pictures = self._reader.read(spans, number)
+            kept = _collect(pictures, Letterbox.fit(sequence.size_wh, self.fit_wh).scaled_wh)
+            self._kept[key] = kept
             self.used_bytes += kept.nbytes
             self._make_room()
         self._kept.move_to_end(key)
@@ -119,11 +121,11 @@ class FrameCache:
             self.used_bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
-def _read(spans: Spans, number: int, size_wh: tuple[int, int]) -> _Kept:
+def _collect(decoded: Iterable[Picture], size_wh: tuple[int, int]) -> _Kept:
     pictures: list[np.ndarray | Packed] = []
     times: list[float] = []
     used_bytes = 0
-    for picture in read_span(spans, number):
+    for picture in decoded:
         larger = size_wh[0] < picture.pixels.shape[1]
         small = shrink(picture.pixels, size_wh) if larger else picture.pixels
         used_bytes += small.nbytes

@@ -26,7 +26,7 @@ from seqdet.runs.stream import FRAMES_AT_ONCE, Model, StreamState
 from seqdet.runs.track_words import sequence_word
 from seqdet.types import Frame, SequenceResult, label_of
 from seqdet.video.probe import count_packets, probe_container
-from seqdet.video.spans import Spans, find_spans, read_span
+from seqdet.video.spans import SpanReader, Spans, find_spans
 
 LEAST_TO_CUT = 1.5  # of the length of a part
 SAME_BOX_IOU = 0.5
@@ -93,7 +93,7 @@ def read_part(path: Path, part: Part, folder: Path) -> Iterator[Frame]:
             int(plan["rotation_degrees"]),
             tuple(plan["size_wh"].tolist()),
         )
-    return (Frame(picture.rgb, picture.index, picture.time_s) for picture in read_span(spans, 0))
+    return (Frame(picture.rgb, picture.index, picture.time_s) for picture in SpanReader().read(spans, 0))
 
 
 def detect_part(

@@ -28,6 +28,8 @@ _STARTS_ALLOWED = 3  # of an actor in a row, without one that came to life
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports to its makers otherwise
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Started by `uv run`, Ray would lay out the whole environment anew for its workers: 7 GB, downloaded.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 
 

@@ -10,12 +10,16 @@ keyframe (leading pictures of an open group) is passed over. Where packets have 
 repeat, where OpenCV shows the first frame otherwise, and where a decoded span differs, the source is one
 span, read in order by ``open_video``.
 
+Opening a file and beginning at a keyframe takes as long as decoding ten small frames: a ``SpanReader`` keeps
+its decoders, and one goes on where the next span is asked for.
+
 Pictures without colour, as thermal cameras give them, stay one channel: a third of the work for all that
 follows.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -37,6 +41,8 @@ from seqdet.video.reader import DEFAULT_IMAGE_FPS, MAX_PIXELS, open_video
 
 # Shorter groups of pictures are taken together.
 LEAST_FRAMES = 48
+# Decoders that a reader keeps: a batch of clips goes on in as many files. Each holds a file and some frames.
+MOST_OPEN = 16
 
 
 class InexactError(Exception):
@@ -95,12 +101,13 @@ def in_order(source: Path) -> Spans:
     return Spans(source, np.zeros(1, np.int64))
 
 
-def find_spans(source: Path, frames: int) -> Spans:
+def find_spans(source: Path, frames: int, reader: SpanReader | None = None) -> Spans:
     """Where a source can be entered.
 
     Args:
         source: a video file or a folder of pictures.
         frames: how many it has; where the walk finds another number, it is read in order.
+        reader: what will read it; has then opened its beginning.
 
     Raises:
         InputError: it cannot be read.
@@ -112,8 +119,8 @@ def find_spans(source: Path, frames: int) -> Spans:
         return Spans(source, np.arange(0, frames, LEAST_FRAMES, dtype=np.int64), images)
     if is_image_name(source):
         return in_order(source)
-    with open_video(source) as reader:
-        info, first = reader.info, next(iter(reader))
+    with open_video(source) as in_turn:
+        info, first = in_turn.info, next(iter(in_turn))
     ticks: list[int] = []
     keys: list[int] = []
     try:
@@ -142,35 +149,66 @@ def find_spans(source: Path, frames: int) -> Spans:
     size_wh = info.size_wh if info.rotation_degrees % 180 == 0 else info.size_wh[::-1]
     time_base = time_base or Fraction(1)
     spans = Spans(source, np.array(starts), (), order, time_base, info.rotation_degrees, size_wh)
-    return spans if len(starts) > 1 and _is_equal(spans, first) else in_order(source)
+    is_equal = len(starts) > 1 and _is_equal(spans, first, reader or SpanReader())
+    return spans if is_equal else in_order(source)
 
 
-def _is_equal(spans: Spans, first: Frame) -> bool:
+def _is_equal(spans: Spans, first: Frame, reader: SpanReader) -> bool:
     """Whether the first frame is the same when decoded as a span: colours of more than 8 bits are not."""
     try:
-        frame = next(read_span(spans, 0))
+        frame = reader.first(spans)
     except InexactError:
         return False
     return np.array_equal(frame.rgb, first.rgb) and frame.time_s == first.time_s
 
 
-def read_span(spans: Spans, number: int) -> Iterator[Picture]:
-    """The frames of one span, numbered as in the whole source.
+class SpanReader:
+    """Reads spans; of the files that it read last it keeps a decoder, which goes on with the span that follows."""
 
-    Raises:
-        InexactError: they are not those that the source promised; read it ``in_order``.
-        InputError: the source cannot be read.
-    """
-    first = int(spans.starts[number])
-    if spans.images:
-        yield from _pictures(spans, first)
-    elif not len(spans.ticks):
-        with open_video(spans.source) as reader:
-            for frame in reader:
-                yield Picture(one_channel(frame.rgb), frame.index, frame.time_s)
-    else:
-        last = int(spans.starts[number + 1]) if number + 1 < len(spans.starts) else len(spans.ticks)
-        yield from _decoded(spans, first, last)
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, _Decoder] = OrderedDict()
+
+    def read(self, spans: Spans, number: int) -> Iterator[Picture]:
+        """The frames of one span, numbered as in the whole source.
+
+        Raises:
+            InexactError: they are not those that the source promised; read it ``in_order``.
+            InputError: the source cannot be read.
+        """
+        first = int(spans.starts[number])
+        if spans.images:
+            yield from _pictures(spans, first)
+        elif not len(spans.ticks):
+            with open_video(spans.source) as reader:
+                for frame in reader:
+                    yield Picture(one_channel(frame.rgb), frame.index, frame.time_s)
+        else:
+            last = int(spans.starts[number + 1]) if number + 1 < len(spans.starts) else len(spans.ticks)
+            yield from self._decoded(spans, first, last)
+
+    def first(self, spans: Spans) -> Picture:
+        """The first frame of a file; ``read`` still gives it.
+
+        Raises:
+            InexactError: it is not the one that the file promised.
+        """
+        decoder = _Decoder(spans, 0)
+        self._keep(decoder)
+        return decoder.peek()
+
+    def _decoded(self, spans: Spans, first: int, last: int) -> Iterator[Picture]:
+        decoder = self._open.pop(spans.source, None)
+        if decoder is None or decoder.spans is not spans or decoder.next != first:
+            decoder = _Decoder(spans, first)
+        for _ in range(first, last):
+            yield decoder.take()
+        if last < len(spans.ticks):
+            self._keep(decoder)
+
+    def _keep(self, decoder: _Decoder) -> None:
+        self._open[decoder.spans.source] = decoder
+        if len(self._open) > MOST_OPEN:
+            self._open.popitem(last=False)
 
 
 def _pictures(spans: Spans, first: int) -> Iterator[Picture]:
@@ -182,30 +220,52 @@ def _pictures(spans: Spans, first: int) -> Iterator[Picture]:
             raise InexactError(str(error)) from error
 
 
-def _decoded(spans: Spans, first: int, last: int) -> Iterator[Picture]:
-    """Frames ``first`` to ``last`` - 1, each held against the time that its packet has."""
-    wanted = first
-    convert = Pixels()
-    try:
-        for picture in _from_before(str(spans.source), int(spans.ticks[first])):
-            if picture.pts is None or picture.pts < spans.ticks[wanted]:
-                if wanted > first or picture.pts is None:
-                    raise InexactError(f"a frame that no packet promised, at {picture.pts}")
-                continue
-            if picture.pts != spans.ticks[wanted] or (picture.width, picture.height) != spans.size_wh:
-                raise InexactError(f"frame {wanted} is not the one that its packet promised")
-            if picture.format.components[0].bits > 8:
-                raise InexactError("OpenCV and PyAV show colours of more than 8 bits differently")
-            pixels = convert(picture)
-            if spans.rotation_degrees:
-                pixels = cv2.rotate(pixels, ROTATIONS[spans.rotation_degrees])
-            yield Picture(pixels, wanted, float(int(spans.ticks[wanted]) * spans.time_base))
-            wanted += 1
-            if wanted == last:
-                return
-    except (av.error.FFmpegError, OSError) as error:
-        raise InexactError(str(error)) from error
-    raise InexactError(f"it ended before frame {wanted}")
+class _Decoder:
+    """The frames of a file from a span's first one on, each held against the time that its packet has."""
+
+    def __init__(self, spans: Spans, first: int) -> None:
+        self.spans = spans
+        self.next = first
+        self._first = first
+        self._convert = Pixels()
+        self._coded = _from_before(str(spans.source), int(spans.ticks[first]))
+        self._peeked: Picture | None = None
+
+    def peek(self) -> Picture:
+        """The next frame, which stays the next."""
+        if self._peeked is None:
+            self._peeked = self._picture()
+        return self._peeked
+
+    def take(self) -> Picture:
+        """The next frame."""
+        picture, self._peeked = self.peek(), None
+        self.next += 1
+        return picture
+
+    def _picture(self) -> Picture:
+        spans, wanted = self.spans, self.next
+        coded = self._frame()
+        if coded.pts != spans.ticks[wanted] or (coded.width, coded.height) != spans.size_wh:
+            raise InexactError(f"frame {wanted} is not the one that its packet promised")
+        if coded.format.components[0].bits > 8:
+            raise InexactError("OpenCV and PyAV show colours of more than 8 bits differently")
+        pixels = self._convert(coded)
+        if spans.rotation_degrees:
+            pixels = cv2.rotate(pixels, ROTATIONS[spans.rotation_degrees])
+        return Picture(pixels, wanted, float(int(spans.ticks[wanted]) * spans.time_base))
+
+    def _frame(self) -> av.video.frame.VideoFrame:
+        """As decoded; what the stream shows before the first one wanted is passed over."""
+        try:
+            for coded in self._coded:
+                if coded.pts is not None and coded.pts >= self.spans.ticks[self.next]:
+                    return coded
+                if coded.pts is None or self.next > self._first:
+                    raise InexactError(f"a frame that no packet promised, at {coded.pts}")
+        except (av.error.FFmpegError, OSError) as error:
+            raise InexactError(str(error)) from error
+        raise InexactError(f"it ended before frame {self.next}")
 
 
 def _from_before(path: str, tick: int) -> Iterator[av.video.frame.VideoFrame]:

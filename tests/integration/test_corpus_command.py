@@ -110,3 +110,5 @@ def test_ray_gives_what_processes_give(manifest, model_path, tmp_path):
         rows.append({path.name: path.read_bytes() for path in out.glob("rows/*/*")})
     assert rows[0] == rows[1]
     assert len(rows[0]) == 4
+    # `uv run` before Ray: its workers are of this environment, not of a second one laid out for them.
+    assert not Path(os.environ["XDG_CACHE_HOME"], "uv").exists()

@@ -11,7 +11,7 @@ import pytest
 from seqdet.video import spans as room
 from seqdet.video.levels import one_channel
 from seqdet.video.reader import open_video
-from seqdet.video.spans import find_spans, read_span
+from seqdet.video.spans import SpanReader, find_spans
 
 
 @pytest.mark.parametrize("size_wh", [(64, 48), (98, 34), (350, 18)])
@@ -36,7 +36,7 @@ def test_as_opencv_shows_it(tmp_path: Path, monkeypatch, size_wh: tuple[int, int
     spans = find_spans(path, 6)
     assert len(spans.starts) > 1
     for number in range(len(spans.starts)):
-        for picture in read_span(spans, number):
+        for picture in SpanReader().read(spans, number):
             assert picture.pixels.ndim == (3 if coloured else 2)
             np.testing.assert_array_equal(picture.rgb, frames[picture.index].rgb)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from seqdet.types import Frame
 from seqdet.video import spans as room
 from seqdet.video.probe import count_packets
 from seqdet.video.reader import open_video
-from seqdet.video.spans import InexactError, Spans, find_spans, in_order, read_span
+from seqdet.video.spans import InexactError, SpanReader, Spans, find_spans, in_order
 
 
 def frames_in_order(path: Path) -> list[Frame]:
@@ -23,16 +24,21 @@ def frames_in_order(path: Path) -> list[Frame]:
 
 
 def same_in_any_order(path: Path, spans: Spans, frames: list[Frame]) -> None:
-    """Every span, from the last to the first, against the reading in order."""
-    seen = []
-    for number in reversed(range(len(spans.starts))):
-        for frame in read_span(spans, number):
-            truth = frames[frame.index]
-            np.testing.assert_array_equal(frame.rgb, truth.rgb, err_msg=f"{path.name} frame {frame.index}")
-            assert frame.time_s == truth.time_s
-            assert spans.of(frame.index) == number
-            seen.append(frame.index)
-    assert sorted(seen) == list(range(len(frames)))
+    """Every span, against the reading in order: each from its keyframe, then by a decoder that goes on."""
+    numbers = range(len(spans.starts))
+    for order in (reversed(numbers), numbers):
+        reader = SpanReader()
+        seen = []
+        for number in order:
+            for frame in reader.read(spans, number):
+                truth = frames[frame.index]
+                np.testing.assert_array_equal(
+                    frame.rgb, truth.rgb, err_msg=f"{path.name} frame {frame.index}"
+                )
+                assert frame.time_s == truth.time_s
+                assert spans.of(frame.index) == number
+                seen.append(frame.index)
+        assert sorted(seen) == list(range(len(frames)))
 
 
 VFR = np.cumsum([0, *[1, 3, 1, 1, 7, 2] * 8]).tolist()
@@ -71,6 +77,43 @@ def test_by_seeking_as_in_order(write_video, tmp_path: Path, monkeypatch: pytest
     same_in_any_order(path, spans, frames)
 
 
+def test_a_reader_goes_on_where_the_next_span_is_asked_for(write_video, tmp_path: Path, monkeypatch):
+    """Two files in turn, each opened once to be read; again where the order is another one."""
+    monkeypatch.setattr(room, "LEAST_FRAMES", 1)
+    paths = [write_video(tmp_path / f"{k}.mp4", range(50), codec_options={**X264, "bf": "2"}) for k in "ab"]
+    reader = SpanReader()
+    both = [find_spans(path, 50, reader) for path in paths]
+    opened: list[str] = []
+    open_container = room.open_container
+    monkeypatch.setattr(
+        room, "open_container", lambda source: (opened.append(source), open_container(source))[1]
+    )
+    for number in range(len(both[0].starts)):
+        for spans, truth in zip(both, map(frames_in_order, paths), strict=True):
+            for frame in reader.read(spans, number):
+                np.testing.assert_array_equal(frame.rgb, truth[frame.index].rgb)
+    assert opened == []  # the walk had opened their beginnings
+    list(reader.read(both[0], 3))
+    assert opened == [str(paths[0])]
+    half = reader.read(both[0], 4)
+    next(half)
+    del half  # left in the middle: where it stands is not where a span begins
+    assert [frame.index for frame in reader.read(both[0], 5)] == list(range(*both[0].starts[5:7]))
+    assert len(opened) == 2
+
+
+def test_a_reader_keeps_few_files_open(write_video, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(room, "LEAST_FRAMES", 1)
+    monkeypatch.setattr(room, "MOST_OPEN", 2)
+    paths = [write_video(tmp_path / f"{k}.mp4", range(20), codec_options=X264) for k in range(4)]
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    reader = SpanReader()
+    for spans in [find_spans(path, 20, reader) for path in paths]:
+        assert len(list(reader.read(spans, 0))) == spans.starts[1]
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before + 2
+
+
 def test_short_groups_are_taken_together(write_video, tmp_path: Path):
     path = write_video(tmp_path / "a.mp4", range(150), codec_options={"g": "10", "sc_threshold": "0"})
     spans = find_spans(path, 150)
@@ -87,7 +130,7 @@ def test_what_only_looks_like_a_keyframe_is_no_place_to_begin(write_video, tmp_p
     spans = find_spans(path, 50)
     assert len(spans.starts) > 3
     with pytest.raises(InexactError):
-        list(read_span(spans, 3))
+        list(SpanReader().read(spans, 3))
 
 
 def test_a_folder_of_pictures_is_entered_anywhere(tmp_path: Path):
@@ -98,7 +141,7 @@ def test_a_folder_of_pictures_is_entered_anywhere(tmp_path: Path):
     same_in_any_order(tmp_path, spans, frames_in_order(tmp_path))
     (tmp_path / "50.png").write_bytes(b"no picture")
     with pytest.raises(InexactError):
-        list(read_span(spans, 1))
+        list(SpanReader().read(spans, 1))
     assert len(find_spans(tmp_path, 61).starts) == 1
 
 
@@ -114,10 +157,10 @@ def test_a_file_that_changed_since_its_walk_is_noticed(write_video, tmp_path: Pa
     spans = find_spans(path, 50)
     write_video(path, range(0, 100, 2), codec_options=X264)
     with pytest.raises(InexactError):
-        list(read_span(spans, 3))
+        list(SpanReader().read(spans, 3))
     path.unlink()
     with pytest.raises(InexactError):
-        list(read_span(spans, 3))
+        list(SpanReader().read(spans, 3))
     with pytest.raises(InputError):
         find_spans(path, 50)
 
