@@ -163,7 +163,7 @@ def _is_equal(spans: Spans, first: Frame, reader: SpanReader) -> bool:
 
 
 class SpanReader:
-    """Reads spans; of the files that it read last it keeps a decoder, which goes on with the span that follows."""
+    """Reads spans. Of each file read last it keeps a decoder, which goes on with the span that follows."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, _Decoder] = OrderedDict()
