@@ -30,6 +30,7 @@ from seqdet.cli import (
     preview,
     synth,
     train,
+    tune,
 )
 from seqdet.cli.common import say, say_error
 from seqdet.errors import SeqdetError, Terminated
@@ -111,6 +112,7 @@ def build() -> typer.Typer:
     app.command("detect")(detect.detect)
     app.command("live")(live.live)
     app.command("train")(train.train)
+    app.command("tune")(tune.tune)
     app.command("eval")(evaluate.evaluate)
     app.command("ingest")(ingest.ingest)
     app.command("preview")(preview.preview)

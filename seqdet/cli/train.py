@@ -45,7 +45,7 @@ def train(
     A detector learns from annotated video, a classifier (--config configs/sequence_classifier.yaml) from
     labelled clips. It may be killed at any time: --resume continues it.
     """
-    settings = _settings(data, config, override or [], resume, start)
+    settings = settings_of(data, config, override or [], resume, start)
     from seqdet.runs.device import keep_freed_memory
     from seqdet.runs.processes import is_first
     from seqdet.runs.train import train as run
@@ -79,7 +79,7 @@ def train(
     say(f"next: seqdet detect {video} --model {report.run} --out annotated.mp4", quiet=quiet)
 
 
-def _settings(
+def settings_of(
     data: Path | None, config: Path | None, override: list[str], resume: Path | None, start: str | None
 ) -> Any:
     """The configuration that was asked for; None leaves the choice to the run."""

@@ -159,6 +159,13 @@ class TrainConfig(Section):
     )
     amp: bool = Field(True, description="bfloat16 where the device has it; the cells stay in float32")
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="of the class losses")
+    stochastic_depth: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="chance that the last residual branch of the encoder is left out of a picture; "
+        "less for those before (docs/training.md)",
+    )
     loss_weights: dict[LossName, float] = Field(
         default_factory=_default_loss_weights, description="weight of every loss term"
     )
@@ -204,6 +211,8 @@ class TrainConfig(Section):
         total = sum(stage.share for stage in self.stages)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the shares of the stages must add up to 1, got {total:g}")
+        if self.stochastic_depth and "encoder" in self.freeze:
+            raise ValueError("stochastic_depth is of the encoder, which freeze keeps from learning")
         return self
 
 
@@ -214,3 +223,11 @@ class Config(Section):
     model: ModelConfig = Field(default_factory=ModelConfig, description="the detector's shape")
     data: DataConfig = Field(default_factory=DataConfig, description="what the training reads")
     train: TrainConfig = Field(default_factory=TrainConfig, description="how the training goes")
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if self.train.stochastic_depth and self.model.encoder == "shufflenet_v2":
+            raise ValueError(
+                "train.stochastic_depth leaves residual branches out, and shufflenet_v2 has none; set it to 0"
+            )
+        return self

@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.regnet import BlockParams, RegNet
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import ResNet
 from torchvision.ops import Conv2dNormActivation
 
 from seqdet.errors import InputError, UsageError
+from seqdet.model.drop_path import DroppableBlock
 
 STRIDES = (4, 8, 16, 32)
 # torchvision's mean and standard deviation of ImageNet, on pixels in 0..255.
@@ -125,7 +126,7 @@ def _regnet_plain() -> nn.Module:
 
 _NETWORKS = {
     "regnet_plain": _regnet_plain,
-    "resnet10": lambda: ResNet(BasicBlock, [1, 1, 1, 1]),
+    "resnet10": lambda: ResNet(DroppableBlock, [1, 1, 1, 1]),
     "mobilenet_v2": tv.mobilenet_v2,
     "mobilenet_v3_small": tv.mobilenet_v3_small,
     "mobilenet_v3_large": tv.mobilenet_v3_large,

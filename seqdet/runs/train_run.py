@@ -25,6 +25,7 @@ from seqdet.data.plans import ClipPlan, edge_noise
 from seqdet.errors import DivergedError, OutputError, SeqdetError, UsageError
 from seqdet.model.checkpoint import ModelCard, save_model
 from seqdet.model.detector import Detector
+from seqdet.model.drop_path import add_stochastic_depth
 from seqdet.model.losses import ClipTruth
 from seqdet.model.memory import DetectorState
 from seqdet.model.norms import share_statistics
@@ -87,6 +88,8 @@ class Run:
         if self.model.glimpse is not None:  # trained on its own (train_glimpse)
             self.model.glimpse.requires_grad_(False)
         self.average = WeightAverage(self.model, config.train.ema_decay)
+        if config.train.stochastic_depth:  # of what learns; what is evaluated and saved has none
+            add_stochastic_depth(self.model.encoder, config.train.stochastic_depth)
         if self.together.size > 1:
             share_statistics(self.model)
         groups = parameter_groups(self.model, config.train.weight_decay)

@@ -22,6 +22,7 @@ OPTIONS = {
     "live": "--view --host --port --token --name --folder --loop --save --webhook --mqtt --model --device "
     "--score --max-frames --max-seconds --force",
     "train": "--config --out --set --resume --device",
+    "tune": "--config --out --trials --minutes --over --prune --set --from --seed --device",
     "eval": "--model --split --where --limit --max-frames --controls --no-controls --out --device",
     "export": "--to --out --int8 --bf16 --clip --gate --limit --max-frames --force",
     "explain": "--track --frame --box --sequence --list --why --boxes --window --score "

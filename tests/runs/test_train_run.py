@@ -32,6 +32,7 @@ def config(**changes: object) -> Config:
         "threads": 1,
         "log_every": 1,
         "warmup_steps": 2,
+        "stochastic_depth": 0.3,
         "evaluate_every_share": 0.5,
         "stages": (FRAMES, CLIPS),
     }
@@ -181,7 +182,11 @@ def test_frozen_parts_do_not_move_and_the_others_do(data: Path, tmp_path: Path):
     detector = build_detector(MODEL, 3)
     before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
     settings = config(
-        freeze=frozen, stages=(CLIPS.model_copy(update={"share": 1.0}),), steps=3, warmup_steps=0
+        freeze=frozen,
+        stages=(CLIPS.model_copy(update={"share": 1.0}),),
+        steps=3,
+        warmup_steps=0,
+        stochastic_depth=0.0,
     )
     report = fit(data, settings, tmp_path / "run", initial=detector)
     after = load_model(report.model)[0].state_dict()
