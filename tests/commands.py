@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,19 @@ class Commands:
 
     Args:
         patch: statements that every command executes before it starts, such as a shorter patience.
+        tracer: a program and its options that all of them run under, such as strace.
 
     Attributes:
         peak_mib: the most memory that each process held which has ended, with what it shares with its parent.
         socket: where ``stand_in.py`` finds it.
     """
 
-    def __init__(self, patch: str = "") -> None:
+    def __init__(self, patch: str = "", tracer: Sequence[str | Path] = ()) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         self._folder = tempfile.TemporaryDirectory(prefix="seqdet")
         self.socket = Path(self._folder.name) / "commands"
         self._process = subprocess.Popen(
-            [sys.executable, __file__, f"{PREPARE}\n{patch}", self.socket],
+            [*tracer, sys.executable, __file__, f"{PREPARE}\n{patch}", self.socket],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

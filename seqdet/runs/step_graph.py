@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,9 @@ _NEEDS = {
     "int8": (("nncf", "openvino"), "openvino"),
 }
 MAX_BATCH = 1024
+# OpenVINO and nncf report their use to their makers through this package, and tell no one; where it cannot be
+# imported they do without.
+_REPORTER = "openvino_telemetry"
 
 
 def installed(what: str) -> bool:
@@ -48,7 +52,9 @@ def need(what: str) -> None:
 
 
 def module(name: str) -> ModuleType:
-    """An optional package, imported now; ``need`` has seen that it is there."""
+    """An optional package, imported now; ``need`` has seen that it is there. It tells its makers nothing."""
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault(_REPORTER, None)  # for good: OpenVINO imports parts of itself later
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other packages, about themselves
         return importlib.import_module(name)

@@ -194,6 +194,7 @@ def openvino_network(
 def onnx_network(detector: Detector, path: str) -> StepNetwork:
     """A network of an .onnx file of the step, computed by onnxruntime on the CPU."""
     onnxruntime = module("onnxruntime")
+    onnxruntime.disable_telemetry_events()  # its wheels for Windows report to its makers otherwise
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
