@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -30,6 +31,10 @@ _FORMATS_THAT_DECLARE_DURATION = frozenset({"mov", "matroska", "avi", "flv", "as
 CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8"})
 # Cameras are often asked as http://camera/video.cgi?user=admin&pwd=...
 _SECRETS = "user|usr|login|account|pass|pwd|psw|token|key|secret|auth|sign"
+# Until version 19, PyAV fails over a title that is no UTF-8, unless it is told to replace the letters.
+_ANY_LETTERS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
 URL_OPEN_TIMEOUT_S = 5.0
 URL_READ_TIMEOUT_S = 5.0
 
@@ -104,10 +109,19 @@ def is_url(source: str) -> bool:
     return re.match(r"(?i)(https?|rtsps?|rtmps?|rtp|udp|tcp|srt|hls)://", source) is not None
 
 
-def open_container(source: str) -> av.container.InputContainer:
-    """Open a file or URL; PyAV's errors go on as they are."""
-    timeout = (URL_OPEN_TIMEOUT_S, URL_READ_TIMEOUT_S) if is_url(source) else None
-    return av.open(source, metadata_errors="replace", timeout=timeout)
+def open_container(
+    source: str, options: dict[str, str] | None = None, timeout_s: tuple[float, float] | None = None
+) -> av.container.InputContainer:
+    """Open a file or URL; PyAV's errors go on as they are.
+
+    Args:
+        source: a path or an address.
+        options: of FFmpeg.
+        timeout_s: seconds until it is open, and of a read; None: those of addresses, none for files.
+    """
+    if timeout_s is None and is_url(source):
+        timeout_s = (URL_OPEN_TIMEOUT_S, URL_READ_TIMEOUT_S)
+    return av.open(source, options=options, timeout=timeout_s, **_ANY_LETTERS)
 
 
 def _is_cover(stream: av.stream.Stream) -> bool:

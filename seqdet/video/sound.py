@@ -12,7 +12,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.packet import Packet
 
-from seqdet.video.probe import hide_password
+from seqdet.video.probe import hide_password, open_container
 
 # mp4 and mov may hold more (PCM, Vorbis), which few players play there.
 _PLAYED_IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
@@ -51,7 +51,7 @@ class Sound:
         self.found = self._copied_to is not None or self._encoder is not None
 
     def _open(self, source: str, target: av.container.OutputContainer) -> None:
-        self._container = av.open(source, metadata_errors="replace")
+        self._container = open_container(source)
         if not self._container.streams.audio:
             return
         self._track = self._container.streams.audio[0]

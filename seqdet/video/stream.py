@@ -22,7 +22,7 @@ import numpy as np
 from seqdet.defaults import MAX_PIXELS
 from seqdet.video.pace import Pace
 from seqdet.video.pictures import Picture, SourceLost, SourceRefused
-from seqdet.video.probe import hide_password
+from seqdet.video.probe import hide_password, open_container
 
 # A source that says nothing for so long is lost. Shorter than two seconds together with what comes after it;
 # longer than the pauses of a stream of one picture a second.
@@ -147,9 +147,7 @@ def _open(url: str, shown: str) -> av.container.InputContainer:
         options["overrun_nonfatal"] = "1"
     began_s = time.monotonic()
     try:
-        return av.open(
-            url, options=options, metadata_errors="replace", timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S)
-        )
+        return open_container(url, options, (OPEN_TIMEOUT_S, READ_TIMEOUT_S))
     except (av.error.FFmpegError, OSError) as error:
         # Never ``str(error)``: it holds the address with the password.
         for kind, words, may_return in _REFUSED:

@@ -19,6 +19,8 @@ import av
 import pytest
 from commands import Commands
 
+from seqdet.video.probe import open_container
+
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = Path(os.environ.get("SEQDET_VECTORS", ROOT / ".." / "shared" / "vectors")).resolve()
 LIMIT_S = 240
@@ -54,7 +56,7 @@ def rows() -> list[dict[str, str]]:
 def decoded_times(path: Path) -> Truth:
     """Times of all frames that PyAV decodes past errors."""
     times: list[float] = []
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_container(str(path)) as container:
         stream = next(s for s in container.streams.video if not s.disposition & 1024)
         packets = container.demux(stream)
         while True:

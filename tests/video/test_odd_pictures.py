@@ -110,3 +110,18 @@ def test_a_hole_in_the_times_of_a_steady_video_is_said(tmp_path, write_video, lo
     assert (frames, reader.report.short) == (40 - len(lost), False)
     assert said in " ".join(reader.report.warnings)
     assert bool(said) == bool(reader.report.warnings)
+
+
+def test_a_title_in_letters_of_another_time(tmp_path, write_video):
+    """Titles are bytes of any kind; PyAV fails over them unless told otherwise, or is too new to be told."""
+    path = tmp_path / "named.mp4"
+    with av.open(str(write_video(tmp_path / "a.mp4"))) as given, av.open(str(path), "w") as target:
+        target.metadata["title"] = "Grosse Tiere"
+        stream = target.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    path.write_bytes(path.read_bytes().replace(b"Grosse Tiere", "Große Tiere ".encode("latin-1")))
+    with open_video(path) as reader:
+        assert sum(1 for _ in reader) == 10
