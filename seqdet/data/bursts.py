@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqdet.data.transforms import shrink
+from seqdet.data.transforms.geometry import shrink
 
 
 class ClipTracks(NamedTuple):

@@ -19,7 +19,7 @@ import numpy as np
 from seqdet.boxes import Letterbox
 from seqdet.data.dataset import Sequence
 from seqdet.data.pack import Packed, in_one_thread, pack, unpack
-from seqdet.data.transforms import shrink
+from seqdet.data.transforms.geometry import shrink
 from seqdet.video.spans import InexactError, Picture, SpanReader, Spans, find_spans, in_order
 
 # A video that can only be read in order is one span: of a long one, frames beyond this are packed at once.
@@ -86,10 +86,13 @@ class FrameCache:
     ) -> tuple[list[np.ndarray], np.ndarray]:
         pictures: list[np.ndarray] = []
         times = np.empty(len(indices))
+        first = last = 0
         for t, index in enumerate(indices.tolist()):
-            number = spans.of(index)
-            kept = self._span(sequence, spans, number)
-            place = min(index - int(spans.starts[number]), len(kept.pictures) - 1)
+            if not first <= index < last:
+                number = spans.of(index)
+                first, last = spans.part(number)
+                kept = self._span(sequence, spans, number)
+            place = min(index - first, len(kept.pictures) - 1)
             picture = kept.pictures[place]
             pictures.append(unpack(picture) if isinstance(picture, Packed) else picture)
             times[t] = kept.times_s[place]

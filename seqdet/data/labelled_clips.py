@@ -13,7 +13,7 @@ import numpy as np
 
 from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Sequence
-from seqdet.data.transforms import ClipGeometry, in_colour
+from seqdet.data.transforms.geometry import ClipGeometry, in_colour
 from seqdet.data.windows import window_indices, window_starts
 
 

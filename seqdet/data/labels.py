@@ -74,6 +74,18 @@ class Labels:
         first, last = np.searchsorted(self.frame, (frame, frame + 1))
         return Targets(self.boxes_xyxy_px[first:last], self.class_id[first:last], self.track_id[first:last])
 
+    def window(self, frames: np.ndarray) -> Labels:
+        """The labels of a window, whose frames are then counted from its first.
+
+        Args:
+            frames: (T,) int64, in any order; a frame may come twice.
+        """
+        first = np.searchsorted(self.frame, frames)
+        counts = np.searchsorted(self.frame, frames, side="right") - first
+        place = np.repeat(np.arange(len(frames)), counts)
+        rows = np.arange(len(place)) + (first - np.cumsum(counts) + counts)[place]
+        return Labels(place, self.track_id[rows], self.class_id[rows], self.boxes_xyxy_px[rows])
+
 
 def write_labels(path: Path, labels: Labels, classes: tuple[str, ...]) -> None:
     """Write a label file; classes by name, coordinates to a thousandth of a pixel.

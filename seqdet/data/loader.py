@@ -18,7 +18,8 @@ from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
 from seqdet.data.paste import Placement, paste_clutter, paste_track
 from seqdet.data.plans import BatchShape, ClipPlan, Sampler, plan_batch
-from seqdet.data.transforms import ClipGeometry, as_rgb, in_colour, photometric, stands_still
+from seqdet.data.transforms.geometry import ClipGeometry, as_rgb, in_colour, stands_still
+from seqdet.data.transforms.photometric import photometric
 from seqdet.data.windows import window_indices, with_gap
 from seqdet.errors import InputError, UsageError
 from seqdet.types import ClipBatch, Targets
@@ -58,8 +59,10 @@ class ClipRenderer:
 
     def batch(self, plans: tuple[ClipPlan, ...], shape: BatchShape) -> ClipBatch:
         """Render a batch: same plans, same batch."""
-        clips = [self._clip(plan, shape) for plan in plans]
-        objects = max(1, max(boxes.shape[1] for _, _, boxes, _, _, _ in clips))
+        width, height = self.input_wh
+        frames = np.empty((len(plans), shape.frames, height, width, 3), np.uint8)
+        clips = [self._clip(plan, shape, out) for plan, out in zip(plans, frames, strict=True)]
+        objects = max(1, max(boxes.shape[1] for _, boxes, _, _, _ in clips))
 
         def padded(parts: list[np.ndarray], fill: int) -> np.ndarray:
             out = np.full((len(parts), shape.frames, objects, *parts[0].shape[2:]), fill, parts[0].dtype)
@@ -68,12 +71,12 @@ class ClipRenderer:
             return out
 
         return ClipBatch(
-            frames=np.stack([clip[0] for clip in clips]),
-            time_s=np.stack([clip[1] for clip in clips]),
-            boxes_xyxy_px=padded([clip[2] for clip in clips], 0),
-            class_ids=padded([clip[3] for clip in clips], -1),
-            present=padded([clip[4] for clip in clips], 0),
-            sequence_class_ids=np.array([clip[5] for clip in clips], np.int64),
+            frames=frames,
+            time_s=np.stack([clip[0] for clip in clips]),
+            boxes_xyxy_px=padded([clip[1] for clip in clips], 0),
+            class_ids=padded([clip[2] for clip in clips], -1),
+            present=padded([clip[3] for clip in clips], 0),
+            sequence_class_ids=np.array([clip[4] for clip in clips], np.int64),
             age=np.array([plan.chunk * shape.frames for plan in plans], np.int64),
             boxes_known=np.array(
                 [plan.sequence < 0 or self.sequences[plan.sequence].boxes_known for plan in plans]
@@ -81,13 +84,13 @@ class ClipRenderer:
         )
 
     def _clip(
-        self, plan: ClipPlan, shape: BatchShape
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-        """Frames (T, H, W, 3), times (T,), boxes (T, G, 4), classes and present (T, G), class of the clip."""
+        self, plan: ClipPlan, shape: BatchShape, out: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+        """Frames go to ``out`` (T, H, W, 3); times (T,), boxes (T, G, 4), classes, present (T, G), class."""
         rng = np.random.default_rng(plan.seed)
         noise = np.random.default_rng([plan.seed, plan.chunk])
         if plan.sequence < 0:
-            return self._rendered(plan, shape, rng, noise)
+            return self._rendered(plan, shape, rng, noise, out)
         sequence = self.sequences[plan.sequence]
         indices = window_indices(sequence.frames, plan.start, shape.frames, plan.stride)
         gap = np.random.default_rng([plan.seed, 3])
@@ -101,8 +104,9 @@ class ClipRenderer:
             else ClipGeometry.fit(source_wh, self.input_wh)
         )
         frames = geometry.warp_clip(pictures)
-        truth = [self._targets(plan.sequence, int(i), source_wh) for i in indices]
-        boxes, classes, present = _by_track(truth, geometry)
+        boxes, classes, present = _by_track(
+            self._truth(plan.sequence, indices, source_wh), len(indices), geometry
+        )
         class_id = sequence.class_id
         if plan.clutter >= 0 or plan.donor >= 0 or not shape.augment:
             frames = in_colour(frames)
@@ -113,27 +117,39 @@ class ClipRenderer:
             if pasted not in (-1, class_id):
                 class_id = -1
         if shape.augment:
-            clip = ClipTracks(photometric(frames, rng, noise), boxes, classes, present)
+            clip = ClipTracks(photometric(frames, rng, noise, out), boxes, classes, present)
             if shape.frames > 1 and noise.random() < shape.corrupt_probability:
                 clip = with_burst(clip, noise)
             if plan.chunks == 1 and noise.random() < shape.reverse_probability and self._may_turn(plan, clip):
                 clip = backwards(clip)
             frames, boxes, classes, present = clip
-        return frames, times, boxes, classes, present, class_id
+        if frames is not out:
+            out[:] = frames
+        return times, boxes, classes, present, class_id
 
     def _rendered(
-        self, plan: ClipPlan, shape: BatchShape, rng: np.random.Generator, noise: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+        self,
+        plan: ClipPlan,
+        shape: BatchShape,
+        rng: np.random.Generator,
+        noise: np.random.Generator,
+        out: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
         if self.render_scene is None:
             raise InputError("a plan with a rendered scene, but nothing that renders it")
         frames, truth, class_id = self.render_scene(rng, self.input_wh, shape.frames, plan.stride)
-        boxes, classes, present = _by_track(list(truth), ClipGeometry.fit(self.input_wh, self.input_wh))
+        rendered = _in_columns(truth)
+        as_it_is = ClipGeometry.fit(self.input_wh, self.input_wh)
+        boxes, classes, present = _by_track(rendered, shape.frames, as_it_is)
         if plan.donor >= 0:
             boxes, classes, present, pasted = self._paste(plan, shape, frames, boxes, classes, present)
             if pasted not in (-1, class_id):
                 class_id = -1
-        frames = photometric(frames, rng, noise) if shape.augment else frames
-        return frames, np.arange(shape.frames) * plan.stride / 30, boxes, classes, present, class_id
+        if shape.augment:
+            photometric(frames, rng, noise, out)
+        else:
+            out[:] = frames
+        return np.arange(shape.frames) * plan.stride / 30, boxes, classes, present, class_id
 
     def _paste(
         self,
@@ -160,8 +176,9 @@ class ClipRenderer:
         now = slice(done_before, done_before + shape.frames)
         pictures = [as_rgb(picture) for picture in self.cache.frames(donor, path[now])[0]]
         source_wh = (pictures[0].shape[1], pictures[0].shape[0])
-        truth = [self._targets(plan.donor, int(i), source_wh) for i in path]
-        donor_boxes, donor_classes, donor_present = _by_track(truth, ClipGeometry(np.eye(2, 3), source_wh))
+        truth = self._truth(plan.donor, path, source_wh)
+        as_it_is = ClipGeometry(np.eye(2, 3), source_wh)
+        donor_boxes, donor_classes, donor_present = _by_track(truth, len(path), as_it_is)
         if donor_boxes.shape[1] == 0:
             return nothing
         track = int(donor_present.sum(axis=0).argmax())
@@ -190,7 +207,7 @@ class ClipRenderer:
         index = int(rng.integers(donor.frames))
         picture = as_rgb(self.cache.frames(donor, np.array([index]))[0][0])
         size_wh = (picture.shape[1], picture.shape[0])
-        truth = self._targets(plan.clutter, index, size_wh)
+        truth = self._truth(plan.clutter, np.array([index]), size_wh)
         paste_clutter(frames, picture, truth.boxes_xyxy_px, boxes, present, rng)
 
     def _may_turn(self, plan: ClipPlan, clip: ClipTracks) -> bool:
@@ -198,26 +215,36 @@ class ClipRenderer:
         found = [*np.unique(clip.class_ids[clip.present]), self.sequences[plan.sequence].class_id]
         return all(class_id in self.reversible for class_id in found if class_id >= 0)
 
-    def _targets(self, index: int, frame: int, picture_wh: tuple[int, int]) -> Targets:
-        """The truth of a frame in pixels of the cached picture."""
+    def _truth(self, index: int, frames: np.ndarray, picture_wh: tuple[int, int]) -> Labels:
+        """The truth of a window of frames, in pixels of the cached picture."""
         sequence = self.sequences[index]
         if index not in self._labels:
             self._labels[index] = self.dataset.labels(sequence)
-        truth = self._labels[index].at(frame)
+        truth = self._labels[index].window(frames)
         factors = np.tile(np.array(picture_wh) / np.array(sequence.size_wh), 2).astype(np.float32)
         return replace(truth, boxes_xyxy_px=truth.boxes_xyxy_px * factors)
 
 
-def _by_track(truth: list[Targets], geometry: ClipGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """T truths -> boxes (T, G, 4) float32 in input pixels, classes and present (T, G); one column a track."""
-    ids, columns = np.unique(np.concatenate([targets.track_ids for targets in truth]), return_inverse=True)
-    boxes = np.zeros((len(truth), len(ids), 4), np.float32)
-    classes = np.full((len(truth), len(ids)), -1, np.int64)
-    present = np.zeros((len(truth), len(ids)), bool)
-    mapped, kept = geometry.map_boxes(np.concatenate([targets.boxes_xyxy_px for targets in truth]))
-    place = np.repeat(np.arange(len(truth)), [len(targets) for targets in truth])[kept], columns[kept]
+def _in_columns(truth: tuple[Targets, ...]) -> Labels:
+    """T truths, one for each frame."""
+    return Labels(
+        np.repeat(np.arange(len(truth)), [len(targets) for targets in truth]),
+        np.concatenate([targets.track_ids for targets in truth]),
+        np.concatenate([targets.class_ids for targets in truth]),
+        np.concatenate([targets.boxes_xyxy_px for targets in truth]),
+    )
+
+
+def _by_track(truth: Labels, time: int, geometry: ClipGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth of T frames -> boxes (T, G, 4) float32 in input pixels, classes and present (T, G), by track."""
+    ids, columns = np.unique(truth.track_id, return_inverse=True)
+    boxes = np.zeros((time, len(ids), 4), np.float32)
+    classes = np.full((time, len(ids)), -1, np.int64)
+    present = np.zeros((time, len(ids)), bool)
+    mapped, kept = geometry.map_boxes(truth.boxes_xyxy_px)
+    place = truth.frame[kept], columns[kept]
     boxes[place] = mapped[kept]
-    classes[place] = np.concatenate([targets.class_ids for targets in truth])[kept]
+    classes[place] = truth.class_id[kept]
     present[place] = True
     return boxes, classes, present
 

@@ -59,6 +59,8 @@ def unpack(archive: Path, target: Path) -> None:
         raise InputError(f"{archive}: the archive is damaged: {error}") from error
     except (NotImplementedError, RuntimeError) as error:  # a method of compression that zipfile does not know
         raise InputError(f"{archive}: the archive cannot be read: {error}") from error
+    except OSError as error:  # its disk failed, or an entry is said to begin before the file does
+        raise InputError(f"{archive}: the archive cannot be read: {error.strerror or error}") from error
 
 
 def _refuse(archive: Path, entries: list[zipfile.ZipInfo]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seqdet.data.transforms import preprocess
+from seqdet.data.transforms.geometry import preprocess
 from seqdet.errors import UsageError
 from seqdet.results.draw import Annotator
 from seqdet.runs.bench_profile import profile

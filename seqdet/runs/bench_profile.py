@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from seqdet.data.transforms import preprocess
+from seqdet.data.transforms.geometry import preprocess
 from seqdet.model.detector import Detector, DetectorOutput
 from seqdet.model.difference import FrameAverages
 from seqdet.model.memory import DetectorState

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from seqdet.data.dataset import Sequence as Recorded
-from seqdet.data.transforms import preprocess
+from seqdet.data.transforms.geometry import preprocess
 from seqdet.errors import InputError
 from seqdet.model.classifier_checkpoint import ClassifierCard, is_classifier, load_classifier
 from seqdet.model.lstm import CellState

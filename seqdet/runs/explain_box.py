@@ -13,7 +13,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from seqdet.data.transforms import preprocess
+from seqdet.data.transforms.geometry import preprocess
 from seqdet.model.detector import Detector
 from seqdet.model.explain_boxes import (
     Answers,

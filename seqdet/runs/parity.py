@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from seqdet.data.transforms import preprocess
+from seqdet.data.transforms.geometry import preprocess
 from seqdet.model.memory import DetectorState
 from seqdet.runs.stream import Model
 from seqdet.types import Frame

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from seqdet.data.transforms import preprocess
+from seqdet.data.transforms.geometry import preprocess
 from seqdet.model.step import HEADS, NEXT, StepModel
 from seqdet.runs.step_graph import module, nodes_above
 from seqdet.runs.step_network import OpenVinoStep

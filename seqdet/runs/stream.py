@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from seqdet.boxes import Letterbox
-from seqdet.data.transforms import preprocess
+from seqdet.data.transforms.geometry import preprocess
 from seqdet.defaults import SHOWN_SCORE
 from seqdet.errors import UsageError
 from seqdet.model.checkpoint import ModelCard, load_model

@@ -27,8 +27,10 @@ class Pixels:
 
     def __call__(self, picture: av.video.frame.VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8 RGB as OpenCV gives it, or (H, W) uint8 where its channels are the same."""
-        if picture.format.name in _PLANAR and all(
-            bool((_plane(picture, k) == NEUTRAL).all()) for k in (1, 2)
+        if (
+            picture.format.name in _PLANAR
+            and (_plane(picture, 1) == NEUTRAL).all()
+            and (_plane(picture, 2) == NEUTRAL).all()
         ):
             look = (picture.format.name, int(picture.color_range), int(picture.colorspace))
             if look not in self._tables:

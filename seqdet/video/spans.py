@@ -19,6 +19,7 @@ follows.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -90,6 +91,15 @@ class Spans:
     time_base: Fraction = Fraction(1)
     rotation_degrees: int = 0
     size_wh: tuple[int, int] = (0, 0)
+
+    def time_s(self, frame: int) -> float:
+        """Presentation time of a frame: a division of whole numbers, which is exact to the last bit."""
+        return self.ticks[frame].item() * self.time_base.numerator / self.time_base.denominator
+
+    def part(self, number: int) -> tuple[int, int]:
+        """First frame of a span, and the first behind it; what is behind the end is in the last span."""
+        behind = int(self.starts[number + 1]) if number + 1 < len(self.starts) else sys.maxsize
+        return int(self.starts[number]), behind
 
     def of(self, frame: int) -> int:
         """Number of the span that a frame is in; frames behind the end are in the last."""
@@ -175,7 +185,7 @@ class SpanReader:
             InexactError: they are not those that the source promised; read it ``in_order``.
             InputError: the source cannot be read.
         """
-        first = int(spans.starts[number])
+        first, behind = spans.part(number)
         if spans.images:
             yield from _pictures(spans, first)
         elif not len(spans.ticks):
@@ -183,8 +193,7 @@ class SpanReader:
                 for frame in reader:
                     yield Picture(one_channel(frame.rgb), frame.index, frame.time_s)
         else:
-            last = int(spans.starts[number + 1]) if number + 1 < len(spans.starts) else len(spans.ticks)
-            yield from self._decoded(spans, first, last)
+            yield from self._decoded(spans, first, min(behind, len(spans.ticks)))
 
     def first(self, spans: Spans) -> Picture:
         """The first frame of a file; ``read`` still gives it.
@@ -253,7 +262,7 @@ class _Decoder:
         pixels = self._convert(coded)
         if spans.rotation_degrees:
             pixels = cv2.rotate(pixels, ROTATIONS[spans.rotation_degrees])
-        return Picture(pixels, wanted, float(int(spans.ticks[wanted]) * spans.time_base))
+        return Picture(pixels, wanted, spans.time_s(wanted))
 
     def _frame(self) -> av.video.frame.VideoFrame:
         """As decoded; what the stream shows before the first one wanted is passed over."""

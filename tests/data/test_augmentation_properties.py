@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqdet.data.bursts import ClipTracks, backwards, with_burst
 from seqdet.data.dataset import Dataset, load_dataset
 from seqdet.data.loader import BatchShape, ClipPlan, ClipRenderer
-from seqdet.data.transforms import MIN_SIDE_PX, MIN_VISIBLE, ClipGeometry, as_rgb, in_colour
+from seqdet.data.transforms.geometry import MIN_SIDE_PX, MIN_VISIBLE, ClipGeometry, as_rgb, in_colour
 from seqdet.data.windows import window_indices, with_gap
 from seqdet.runs.synth import synth
 

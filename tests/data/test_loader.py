@@ -12,7 +12,7 @@ import pytest
 from seqdet.data.dataset import Dataset, Sequence, load_dataset
 from seqdet.data.loader import ClipRenderer, batches
 from seqdet.data.plans import MAX_CHUNKS, BatchShape, ClipPlan, Sampler, plan_batch
-from seqdet.data.transforms import ClipGeometry
+from seqdet.data.transforms.geometry import ClipGeometry
 from seqdet.errors import InputError, UsageError
 from seqdet.runs.synth import synth
 from seqdet.types import ClipBatch, Targets

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from seqdet.boxes import intersection
 from seqdet.data.paste import GROW, MOST_CLUTTER, Placement, paste_clutter, paste_track
-from seqdet.data.transforms import (
+from seqdet.data.transforms.geometry import (
     MIN_SIDE_PX,
     PAD_VALUE,
     ClipGeometry,
-    photometric,
     preprocess,
     shrink,
     stands_still,
 )
+from seqdet.data.transforms.photometric import photometric
 
 SOURCES_WH = [(160, 120), (97, 211), (400, 90), (64, 64)]
 INPUT_WH = (128, 96)
@@ -95,6 +96,27 @@ def test_shrinking_takes_means() -> None:
     stripes[:, ::2] = 200
     assert np.all(np.abs(shrink(stripes, (20, 10)).astype(int) - 100) <= 1)
     assert shrink(stripes, (80, 40)) is stripes
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_map_without_a_turn_shows_what_one_with_next_to_none_shows(channels: int):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 260, channels), np.uint8)
+    picture = cv2.GaussianBlur(noise.squeeze(), (0, 0), 3)
+    straight, turned = 0, 0
+    for seed in range(60):
+        geometry = ClipGeometry.draw(np.random.default_rng(seed), (260, 200), (320, 256))
+        if geometry.matrix[0, 1]:
+            turned += 1
+            continue
+        straight += 1
+        nearly = ClipGeometry(geometry.matrix + 1e-9 * np.eye(2, 3, 1), (320, 256))
+        ours, warped = (each.warp_clip([picture] * 3).astype(int) for each in (geometry, nearly))
+        shown = np.zeros((256, 320), bool)  # nothing of the edges, where a warp looks beyond what is shown
+        left, top, right, bottom = geometry.map_boxes(np.float32([[0, 0, 260, 200]]))[0][0].astype(int)
+        shown[top + 2 : bottom - 2, left + 2 : right - 2] = True
+        assert np.abs(ours - warped)[:, shown].max() <= 1
+    assert straight > 20
+    assert turned > 10
 
 
 def test_photometric_is_one_draw_a_clip_and_the_seed_decides_it() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou, nms
 
-from seqdet.data.transforms import preprocess
+from seqdet.data.transforms.geometry import preprocess
 from seqdet.results.postprocess import PostprocessOptions, RawPicture, postprocess, to_source
 
 # Neither a limit nor the rule for nested boxes.

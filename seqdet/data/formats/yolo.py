@@ -156,7 +156,8 @@ def _parse(lines: _Lines, config: YoloConfig, problems: Problems) -> _Rows:
         shape = values[:, 1:5] if boxed else values[:, 1 : width - extras]
         rows.good[where] = _check(values, shape, boxed, where, lines, problems)
         rows.class_id[where] = np.where(rows.good[where], values[:, 0], -1).astype(np.int64)
-        rows.edges_xyxy[where] = _edges(shape, boxed)
+        with np.errstate(invalid="ignore", over="ignore"):  # of rows that are refused for what they hold
+            rows.edges_xyxy[where] = _edges(shape, boxed)
         if extras:
             rows.extra[where] = values[:, -1]
             rows.confident[where] = extras == 2
