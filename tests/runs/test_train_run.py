@@ -13,6 +13,7 @@ from seqdet.config import Config, DataConfig, ModelConfig, StageConfig, TrainCon
 from seqdet.data.dataset import load_dataset
 from seqdet.model.checkpoint import ModelCard, load_model, read_tensors
 from seqdet.model.detector import build_detector
+from seqdet.runs.kept_states import Writer
 from seqdet.runs.stream import Model, StreamOptions
 from seqdet.runs.synth import synth
 from seqdet.runs.train_loop import Run, fit
@@ -58,6 +59,11 @@ def figures_that_rise_and_fall():
     return lambda _: {"map50": next(values)}
 
 
+def waits(writer: Writer) -> bool:
+    writer.wait()
+    return True
+
+
 class Killed(Exception):
     """Stands for SIGKILL."""
 
@@ -77,6 +83,7 @@ def test_stages_evaluations_and_the_best_model_survive_a_kill(
     validate = figures_that_rise_and_fall()
     with monkeypatch.context() as patch:  # the clock leaps, so that every step is saved
         patch.setattr("seqdet.runs.train_loop.time.monotonic", iter(range(0, 10**9, 1000)).__next__)
+        patch.setattr(Writer, "is_free", waits)  # also on a machine that has other things to do
         with pytest.raises(Killed):
             fit(data, config(), killed, validate=validate, tell=stop)
     report = fit(data, config(), killed, resume=True, validate=validate)
