@@ -65,14 +65,12 @@ class LocalEngine:
         Raises:
             SeqdetError: what a worker says for all of them, or workers that die before they live.
         """
-        by_pipe = {worker.pipe: worker for worker in self._workers}
+        ready = wait([worker.pipe for worker in self._workers], timeout_s)
         events: list[Event] = []
-        for pipe in wait(list(by_pipe), timeout_s):
-            assert isinstance(pipe, Connection)
-            worker = by_pipe[pipe]
+        for worker in [worker for worker in self._workers if worker.pipe in ready]:
             try:
-                while pipe.poll():
-                    events += self._heard(worker, pipe.recv())
+                while worker.pipe.poll():
+                    events += self._heard(worker, worker.pipe.recv())
             except (EOFError, OSError):
                 events += self._buried(worker)
         return events

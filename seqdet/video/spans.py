@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import av.error
 import av.video.frame
 import cv2
