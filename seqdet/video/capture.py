@@ -189,6 +189,12 @@ class CaptureReader(VideoReader):
             if self._walk.discarded:
                 hidden = f"{self._walk.discarded} frames are hidden by the file's own edit list"
                 self._warnings.append(f"{self._shown}: {hidden}")
+            if self._walk.resized:
+                before, after, number = self._walk.resized
+                self._warnings.append(
+                    f"{self._shown}: the size changes from {before[0]}x{before[1]} to {after[0]}x{after[1]} "
+                    f"at about frame {number}; all pictures and boxes are in the first size"
+                )
         elif ended and self._container is not None and self._container.duration_s is not None:
             missing_s = self._container.duration_s - (last_s - self._start_s())
             if missing_s > 1 + 2 * self._frame_s():

@@ -21,6 +21,7 @@ import av.stream
 import av.video.stream
 
 from seqdet.errors import InputError
+from seqdet.video.sizes import Sizes
 from seqdet.video.structure import missing_bytes
 
 # A text file with the right name is "video" for FFmpeg's tty demuxer; a concat script opens other files.
@@ -77,6 +78,7 @@ class PacketCount:
         end_s: the latest end of any packet of any stream, in seconds of the file's clock.
         missing_bytes: how much shorter the file is than its structure says.
         broke: FFmpeg's words when the walk itself failed, else "".
+        resized: the first change of size as ``Sizes.change`` has it, or None.
     """
 
     packets: int
@@ -85,6 +87,7 @@ class PacketCount:
     end_s: float
     missing_bytes: int
     broke: str
+    resized: tuple[tuple[int, int], tuple[int, int], int] | None
 
 
 def hide_password(source: str) -> str:
@@ -209,20 +212,21 @@ def _reason(error: Exception) -> str:
 
 
 def count_packets(path: str | Path) -> PacketCount:
-    """Walk through all packets of a file without decoding.
+    """Walk through all packets of a file; of the pictures, keyframes alone are decoded, for their size.
 
     Args:
         path: a local video file.
 
     Returns:
-        How many pictures the file should give, how many are damaged, where it ends.
+        How many pictures the file should give, how many are damaged, where it ends, whether they change.
     """
     packets = discarded = damaged = missing = 0
-    end_s, broke = 0.0, ""
+    end_s, broke, sizes = 0.0, "", Sizes(None)
     try:
         missing = missing_bytes(path)
         with open_container(str(path)) as container:
             picture = picture_stream(container, str(path))
+            sizes = Sizes(picture.codec_context)
             for packet in container.demux():
                 if packet.size == 0:
                     continue
@@ -233,6 +237,8 @@ def count_packets(path: str | Path) -> PacketCount:
                 stamp = packet.pts if packet.pts is not None else packet.dts
                 if stamp is not None and packet.time_base is not None:
                     end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+                if packet.stream_index == picture.index:
+                    sizes.look(packet, packets - 1, end_s)
     except (av.error.FFmpegError, OSError) as error:
         broke = _reason(error)
-    return PacketCount(packets, discarded, damaged, end_s, missing, broke)
+    return PacketCount(packets, discarded, damaged, end_s, missing, broke, sizes.change)

@@ -125,3 +125,23 @@ def test_a_title_in_letters_of_another_time(tmp_path, write_video):
     path.write_bytes(path.read_bytes().replace(b"Grosse Tiere", "Große Tiere ".encode("latin-1")))
     with open_video(path) as reader:
         assert sum(1 for _ in reader) == 10
+
+
+@pytest.mark.parametrize("second_wh", [(96, 64), (160, 120)])
+def test_a_size_that_changes_on_the_way_is_said(tmp_path, write_video, second_wh):
+    """OpenCV scales what follows to the first size without a word; a control keeps its size."""
+    parts = [
+        write_video(tmp_path / f"{number}.ts", range(30 * number, 30 * number + 30), size_wh=size_wh)
+        for number, size_wh in enumerate([(96, 64), second_wh])
+    ]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with open_video(path) as reader:
+        sizes = {frame.rgb.shape for frame in reader}
+    assert sizes == {(64, 96, 3)}
+    said = [text for text in reader.report.warnings if "the size changes" in text]
+    if second_wh == (96, 64):
+        assert said == []
+    else:
+        (warning,) = said
+        assert "from 96x64 to 160x120 at about frame 30; all pictures and boxes are in the first" in warning
