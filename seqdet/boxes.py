@@ -46,6 +46,12 @@ def clip(boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     return np.minimum(np.maximum(boxes_xyxy, 0), limits)
 
 
+def grown(boxes_xyxy: np.ndarray, factor: float) -> np.ndarray:
+    """(..., 4) boxes about the same centres, ``factor`` times as wide and high."""
+    margin = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) * ((factor - 1) / 2)
+    return np.concatenate([boxes_xyxy[..., :2] - margin, boxes_xyxy[..., 2:] + margin], axis=-1)
+
+
 def xyxy_from_ltwh(boxes_ltwh: np.ndarray) -> np.ndarray:
     """Left, top, width, height to edges."""
     return np.concatenate([boxes_ltwh[:, :2], boxes_ltwh[:, :2] + boxes_ltwh[:, 2:]], axis=1)
@@ -92,9 +98,11 @@ class Letterbox:
 
     def to_source(self, boxes_xyxy: np.ndarray) -> np.ndarray:
         """(N, 4) boxes in input pixels -> source pixels, cut to the source."""
-        return clip(
-            ((boxes_xyxy - np.tile(self.offset_xy, 2)) / self._factors).astype(np.float32), self.source_wh
-        )
+        return clip(self.beyond_source(boxes_xyxy), self.source_wh)
+
+    def beyond_source(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """As ``to_source``, not cut: places in the borders lie outside of the source."""
+        return ((boxes_xyxy - np.tile(self.offset_xy, 2)) / self._factors).astype(np.float32)
 
     @property
     def _factors(self) -> np.ndarray:

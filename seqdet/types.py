@@ -86,11 +86,13 @@ class Targets:
         boxes_xyxy_px: (N, 4) float32.
         class_ids: (N,) int64, indices into the data set's classes.
         track_ids: (N,) int64, unique within the frame; one id is one object throughout its recording.
+        masks: N texts of `seqdet.rle`, "" where the mask is not known; () where none is.
     """
 
     boxes_xyxy_px: np.ndarray
     class_ids: np.ndarray
     track_ids: np.ndarray
+    masks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy_px)
@@ -103,6 +105,7 @@ class Targets:
             f"{count} boxes need as many class ids and track ids, "
             f"got {self.class_ids.shape} and {self.track_ids.shape}",
         )
+        _require(len(self.masks) in (0, count), f"{count} boxes with {len(self.masks)} masks")
 
     @classmethod
     def empty(cls) -> Targets:
@@ -126,6 +129,8 @@ class ClipBatch:
         sequence_class_ids: (B,) int64, -1 when unknown.
         age: (B,) int64 frames that this clip's stream has shown before; 0 begins from nothing.
         boxes_known: (B,) bool; False: other objects may be there than those that are present.
+        masks: (B, T, G, S, S) uint8 over a window around each box, row by row: 0 off, 1 on, 2 not known; S is
+            0 where no masks are asked for.
     """
 
     frames: np.ndarray
@@ -136,6 +141,7 @@ class ClipBatch:
     sequence_class_ids: np.ndarray
     age: np.ndarray
     boxes_known: np.ndarray
+    masks: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0, 0, 0), np.uint8))
 
     def __post_init__(self) -> None:
         batch_time = self.frames.shape[:2]
@@ -166,6 +172,7 @@ class Detections:
         class_scores: (N, K) float32 in 0..1: independent confidence for every class.
         features: (N, S) float32: the memory's embedding at each box, for association; S may be 0.
         motion_px: (N, 2) float32: predicted displacement of the centre to the next frame, in pixels.
+        masks: (N,) texts of `seqdet.rle` in the source frame, "" where the model makes none.
     """
 
     boxes_xyxy_px: np.ndarray
@@ -177,9 +184,12 @@ class Detections:
     class_scores: np.ndarray
     features: np.ndarray
     motion_px: np.ndarray
+    masks: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy_px)
+        if count and not len(self.masks):
+            object.__setattr__(self, "masks", np.full(count, "", object))
         for name in self.__slots__:  # several objects a frame: words are made only where they are needed
             if len(getattr(self, name)) != count:
                 raise ValueError(f"{count} boxes with {len(getattr(self, name))} {name}")

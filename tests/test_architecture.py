@@ -20,7 +20,7 @@ from seqdet.config_file import load_any_config
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
-    {"types", "boxes", "errors", "config", "defaults"},
+    {"types", "boxes", "rle", "errors", "config", "defaults"},
     {"claim", "live_types"},
     {"video", "config_file"},
     {"data", "model", "results"},

@@ -32,6 +32,9 @@ def ingest(
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Accept a recording that is in two splits.")
     ] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Keep the masks of objects too (COCO: polygons and RLE).")
+    ] = False,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -54,6 +57,7 @@ def ingest(
             link=link,
             strict=strict,
             allow_leak=allow_leak,
+            masks=masks,
             progress=progress,
         )
     for note in report.notes:

@@ -21,6 +21,7 @@ def synth(
             "airspace",
             "discs",
             "discs-appearance",
+            "shapes",
             "stress-clean",
             "stress-occlusion",
             "stress-noise",
@@ -34,8 +35,8 @@ def synth(
             "stress-camouflage",
         ],
         typer.Option(
-            help="Scenes of the air; discs told by motion alone; the same told by shape; stress sets, each "
-            "with another reason why one frame is not enough (docs/data.md)."
+            help="Scenes of the air; discs told by motion alone; the same told by shape; shapes with masks; "
+            "stress sets, each with another reason why one frame is not enough (docs/data.md)."
         ),
     ] = "airspace",
     sequences: Annotated[int, typer.Option(min=1, help="How many.")] = 24,

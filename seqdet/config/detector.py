@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from seqdet.config.glimpse import GlimpseConfig
 from seqdet.config.section import EncoderName, Section
 
-PartName = Literal["encoder", "neck", "memory", "heads", "clip", "tracks"]
-LossName = Literal["objectness", "class", "box", "motion", "track", "clip"]
+PartName = Literal["encoder", "neck", "memory", "heads", "clip", "tracks", "masks"]
+LossName = Literal["objectness", "class", "box", "motion", "track", "clip", "mask"]
 
 
 class ModelConfig(Section):
@@ -47,6 +47,9 @@ class ModelConfig(Section):
     )
     input_size_wh: tuple[int, int] = Field(
         (320, 256), description="width and height (pixels) that frames are fitted into, multiples of 32"
+    )
+    mask_prototypes: int = Field(
+        0, ge=0, le=64, description="prototypes that masks of objects are mixed from; 0: boxes have no masks"
     )
     glimpse: GlimpseConfig | None = Field(
         None, description="a second look at each track, trained on its own (docs/model.md); null: none"
@@ -135,7 +138,8 @@ class DataConfig(Section):
 
 
 def _default_loss_weights() -> dict[LossName, float]:
-    return {"objectness": 1.0, "class": 1.0, "box": 2.0, "motion": 0.2, "track": 0.5, "clip": 0.5}
+    weights: dict[LossName, float] = {"objectness": 1.0, "class": 1.0, "box": 2.0, "motion": 0.2}
+    return weights | {"track": 0.5, "clip": 0.5, "mask": 1.0}
 
 
 class TrainConfig(Section):
@@ -230,4 +234,6 @@ class Config(Section):
             raise ValueError(
                 "train.stochastic_depth leaves residual branches out, and shufflenet_v2 has none; set it to 0"
             )
+        if self.model.mask_prototypes and "mask" not in self.train.loss_weights:
+            raise ValueError("train.loss_weights needs one for mask, where model.mask_prototypes is above 0")
         return self

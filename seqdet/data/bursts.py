@@ -20,12 +20,14 @@ class ClipTracks(NamedTuple):
         boxes_xyxy_px: (T, G, 4) float32.
         class_ids: (T, G) int64, -1 where absent or unknown.
         present: (T, G) bool.
+        masks: (T, G, S, S) uint8 of ``mask_windows``.
     """
 
     frames: np.ndarray
     boxes_xyxy_px: np.ndarray
     class_ids: np.ndarray
     present: np.ndarray
+    masks: np.ndarray
 
 
 def backwards(clip: ClipTracks) -> ClipTracks:

@@ -1,23 +1,27 @@
 """The labels of one sequence: columns of numbers in memory, a CSV file that a person can edit on disk.
 
+Where masks are known, the file has a column more (`seqdet.rle`), empty for boxes without one.
+
 Legend: M boxes in a sequence, frames counted from 0, boxes as edges in pixels of the displayed frame.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
 
 from seqdet.data.checks import raise_problems
 from seqdet.errors import InputError
+from seqdet.rle import fault
 from seqdet.types import Targets
 
 HEADER = ("frame", "track_id", "class", "left", "top", "right", "bottom")
+MASK = "mask"
 DECIMALS = 3  # a thousandth of a pixel is kept on disk
 _ROWS_AT_ONCE = 100_000
 _LARGEST_ID = 2**53  # ids travel through float64 in some readers
@@ -32,12 +36,14 @@ class Labels:
         track_id: (M,) int64, from 0; one id is one object, and occurs once in a frame.
         class_id: (M,) int64, indices into the data set's classes.
         boxes_xyxy_px: (M, 4) float32 edges in pixels, left < right and top < bottom, inside the frame.
+        masks: M texts of `seqdet.rle`, "" where the mask is not known; () where none is.
     """
 
     frame: np.ndarray
     track_id: np.ndarray
     class_id: np.ndarray
     boxes_xyxy_px: np.ndarray
+    masks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.frame)
@@ -46,18 +52,26 @@ class Labels:
             raise ValueError(f"{count} frames need columns (M,), (M,), (M, 4); got {shapes}")
         if np.any(np.diff(self.frame) < 0):
             raise ValueError("labels are sorted by frame; use Labels.from_columns for unsorted ones")
+        if len(self.masks) not in (0, count):
+            raise ValueError(f"{count} boxes with {len(self.masks)} masks")
 
     @classmethod
     def from_columns(
-        cls, frame: np.ndarray, track_id: np.ndarray, class_id: np.ndarray, boxes_xyxy_px: np.ndarray
+        cls,
+        frame: np.ndarray,
+        track_id: np.ndarray,
+        class_id: np.ndarray,
+        boxes_xyxy_px: np.ndarray,
+        masks: Sequence[str] = (),
     ) -> Labels:
-        """Labels from unsorted columns of any number type."""
+        """Labels from unsorted columns of any number type; masks that are all "" are none."""
         order = np.lexsort((track_id, frame))
         return cls(
             np.asarray(frame, np.int64)[order],
             np.asarray(track_id, np.int64)[order],
             np.asarray(class_id, np.int64)[order],
             np.asarray(boxes_xyxy_px, np.float32).reshape(-1, 4)[order],
+            tuple(masks[index] for index in order.tolist()) if any(masks) else (),
         )
 
     @classmethod
@@ -72,7 +86,12 @@ class Labels:
     def at(self, frame: int) -> Targets:
         """The truth of one frame, counted from 0; a frame without labels has no object."""
         first, last = np.searchsorted(self.frame, (frame, frame + 1))
-        return Targets(self.boxes_xyxy_px[first:last], self.class_id[first:last], self.track_id[first:last])
+        return Targets(
+            self.boxes_xyxy_px[first:last],
+            self.class_id[first:last],
+            self.track_id[first:last],
+            self.masks[first:last],
+        )
 
     def window(self, frames: np.ndarray) -> Labels:
         """The labels of a window, whose frames are then counted from its first.
@@ -84,7 +103,8 @@ class Labels:
         counts = np.searchsorted(self.frame, frames, side="right") - first
         place = np.repeat(np.arange(len(frames)), counts)
         rows = np.arange(len(place)) + (first - np.cumsum(counts) + counts)[place]
-        return Labels(place, self.track_id[rows], self.class_id[rows], self.boxes_xyxy_px[rows])
+        masks = tuple(self.masks[row] for row in rows.tolist()) if self.masks else ()
+        return Labels(place, self.track_id[rows], self.class_id[rows], self.boxes_xyxy_px[rows], masks)
 
 
 def write_labels(path: Path, labels: Labels, classes: tuple[str, ...]) -> None:
@@ -95,17 +115,18 @@ def write_labels(path: Path, labels: Labels, classes: tuple[str, ...]) -> None:
     """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
+        writer.writerow((*HEADER, MASK) if labels.masks else HEADER)
         for start in range(0, len(labels), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             edges = np.round(labels.boxes_xyxy_px[part].astype(np.float64), DECIMALS).tolist()
             writer.writerows(
-                (frame, track, classes[kind], *(f"{edge:.10g}" for edge in box))
-                for frame, track, kind, box in zip(
+                (frame, track, classes[kind], *(f"{edge:.10g}" for edge in box), *mask)
+                for frame, track, kind, box, mask in zip(
                     labels.frame[part].tolist(),
                     labels.track_id[part].tolist(),
                     labels.class_id[part].tolist(),
                     edges,
+                    zip(labels.masks[part], strict=True) if labels.masks else repeat((), len(edges)),
                     strict=True,
                 )
             )
@@ -125,17 +146,20 @@ def read_labels(path: Path, classes: tuple[str, ...], frames: int, size_wh: tupl
     """
     indices = {name: index for index, name in enumerate(classes)}
     parts: list[tuple[np.ndarray, np.ndarray]] = []
+    masks: list[str] = []
     problems: list[str] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = tuple(cell.strip() for cell in next(reader, []))
-            if header != HEADER:
+            if header not in (HEADER, (*HEADER, MASK)):
                 raise InputError(
                     f"{path}:1: the header must be {','.join(HEADER)!r}, got {','.join(header)[:120]!r}"
                 )
             for rows, lines in _chunks(reader):
+                texts = _taken_masks(path, rows, lines, size_wh, problems) if MASK in header else []
                 parts.append(_parse(path, rows, lines, indices, problems))
+                masks += texts
     except OSError as error:
         raise InputError(f"{path}: the label file cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -144,7 +168,23 @@ def read_labels(path: Path, classes: tuple[str, ...], frames: int, size_wh: tupl
     lines = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.int64)
     problems.extend(_misfits(path, values, lines, frames, size_wh))
     raise_problems(problems, f"{path}: the label file is not valid")
-    return Labels.from_columns(values[:, 0], values[:, 1], values[:, 2], values[:, 3:])
+    return Labels.from_columns(values[:, 0], values[:, 1], values[:, 2], values[:, 3:], masks)
+
+
+def _taken_masks(
+    path: Path, rows: list[list[str]], lines: np.ndarray, size_wh: tuple[int, int], problems: list[str]
+) -> list[str]:
+    """Take the last cell off every row that has one too many; what is wrong with it is told."""
+    masks = []
+    for row, line in zip(rows, lines.tolist(), strict=True):
+        if len(row) <= len(HEADER):
+            problems.append(f"{path}:{line}: {len(HEADER) + 1} columns are expected, got {len(row)}")
+            row += [""] * (len(HEADER) - len(row))
+        mask = row.pop() if len(row) > len(HEADER) else ""
+        if mask and (wrong := fault(mask, size_wh)):
+            problems.append(f"{path}:{line}: mask: {wrong}")
+        masks.append(mask)
+    return masks
 
 
 def _chunks(reader: Iterator[list[str]]) -> Iterator[tuple[list[list[str]], np.ndarray]]:

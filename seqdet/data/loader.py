@@ -16,6 +16,7 @@ from seqdet.data.bursts import ClipTracks, backwards, with_burst
 from seqdet.data.cache import FrameCache
 from seqdet.data.dataset import Dataset, Sequence
 from seqdet.data.labels import Labels
+from seqdet.data.mask_windows import UNKNOWN, mask_windows, unknown_masks
 from seqdet.data.paste import Placement, paste_clutter, paste_track
 from seqdet.data.plans import BatchShape, ClipPlan, Sampler, plan_batch
 from seqdet.data.transforms.geometry import ClipGeometry, as_rgb, in_colour, stands_still
@@ -43,6 +44,7 @@ class ClipRenderer:
         cache_bytes: int,
         render_scene: RenderScene | None,
         reversible: tuple[str, ...] = (),
+        masks: bool = False,
     ) -> None:
         unknown = [name for name in reversible if name not in dataset.classes]
         if unknown:
@@ -55,6 +57,7 @@ class ClipRenderer:
         self.input_wh = input_wh
         self.cache = FrameCache(cache_bytes, input_wh)
         self.render_scene = render_scene
+        self.masks = masks
         self._labels: dict[int, Labels] = {}
 
     def batch(self, plans: tuple[ClipPlan, ...], shape: BatchShape) -> ClipBatch:
@@ -62,7 +65,7 @@ class ClipRenderer:
         width, height = self.input_wh
         frames = np.empty((len(plans), shape.frames, height, width, 3), np.uint8)
         clips = [self._clip(plan, shape, out) for plan, out in zip(plans, frames, strict=True)]
-        objects = max(1, max(boxes.shape[1] for _, boxes, _, _, _ in clips))
+        objects = max(1, max(boxes.shape[1] for _, boxes, _, _, _, _ in clips))
 
         def padded(parts: list[np.ndarray], fill: int) -> np.ndarray:
             out = np.full((len(parts), shape.frames, objects, *parts[0].shape[2:]), fill, parts[0].dtype)
@@ -76,7 +79,8 @@ class ClipRenderer:
             boxes_xyxy_px=padded([clip[1] for clip in clips], 0),
             class_ids=padded([clip[2] for clip in clips], -1),
             present=padded([clip[3] for clip in clips], 0),
-            sequence_class_ids=np.array([clip[4] for clip in clips], np.int64),
+            masks=padded([clip[4] for clip in clips], UNKNOWN),
+            sequence_class_ids=np.array([clip[5] for clip in clips], np.int64),
             age=np.array([plan.chunk * shape.frames for plan in plans], np.int64),
             boxes_known=np.array(
                 [plan.sequence < 0 or self.sequences[plan.sequence].boxes_known for plan in plans]
@@ -85,8 +89,8 @@ class ClipRenderer:
 
     def _clip(
         self, plan: ClipPlan, shape: BatchShape, out: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-        """Frames go to ``out`` (T, H, W, 3); times (T,), boxes (T, G, 4), classes, present (T, G), class."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+        """Frames go to ``out`` (T, H, W, 3); times, boxes (T, G, 4), classes, present, masks, class."""
         rng = np.random.default_rng(plan.seed)
         noise = np.random.default_rng([plan.seed, plan.chunk])
         if plan.sequence < 0:
@@ -104,8 +108,12 @@ class ClipRenderer:
             else ClipGeometry.fit(source_wh, self.input_wh)
         )
         frames = geometry.warp_clip(pictures)
-        boxes, classes, present = _by_track(
-            self._truth(plan.sequence, indices, source_wh), len(indices), geometry
+        truth = self._truth(plan.sequence, indices, source_wh)
+        boxes, classes, present = _by_track(truth, len(indices), geometry)
+        masks = (
+            mask_windows(truth, boxes, present, geometry, source_wh, sequence.size_wh)
+            if self.masks
+            else unknown_masks(present.shape, wanted=False)
         )
         class_id = sequence.class_id
         if plan.clutter >= 0 or plan.donor >= 0 or not shape.augment:
@@ -114,18 +122,24 @@ class ClipRenderer:
             self._paste_clutter(plan, frames, boxes, present)
         if plan.donor >= 0:
             boxes, classes, present, pasted = self._paste(plan, shape, frames, boxes, classes, present)
+            masks = self._with_unknown(masks, boxes.shape[1])
             if pasted not in (-1, class_id):
                 class_id = -1
         if shape.augment:
-            clip = ClipTracks(photometric(frames, rng, noise, out), boxes, classes, present)
+            clip = ClipTracks(photometric(frames, rng, noise, out), boxes, classes, present, masks)
             if shape.frames > 1 and noise.random() < shape.corrupt_probability:
                 clip = with_burst(clip, noise)
             if plan.chunks == 1 and noise.random() < shape.reverse_probability and self._may_turn(plan, clip):
                 clip = backwards(clip)
-            frames, boxes, classes, present = clip
+            frames, boxes, classes, present, masks = clip
         if frames is not out:
             out[:] = frames
-        return times, boxes, classes, present, class_id
+        return times, boxes, classes, present, masks, class_id
+
+    def _with_unknown(self, masks: np.ndarray, objects: int) -> np.ndarray:
+        """With columns for objects that were pasted: theirs are not known."""
+        frames, before = masks.shape[:2]
+        return np.concatenate([masks, unknown_masks((frames, objects - before), self.masks)], axis=1)
 
     def _rendered(
         self,
@@ -134,7 +148,7 @@ class ClipRenderer:
         rng: np.random.Generator,
         noise: np.random.Generator,
         out: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
         if self.render_scene is None:
             raise InputError("a plan with a rendered scene, but nothing that renders it")
         frames, truth, class_id = self.render_scene(rng, self.input_wh, shape.frames, plan.stride)
@@ -149,7 +163,8 @@ class ClipRenderer:
             photometric(frames, rng, noise, out)
         else:
             out[:] = frames
-        return np.arange(shape.frames) * plan.stride / 30, boxes, classes, present, class_id
+        masks = unknown_masks(present.shape, self.masks)
+        return np.arange(shape.frames) * plan.stride / 30, boxes, classes, present, masks, class_id
 
     def _paste(
         self,

@@ -19,7 +19,8 @@ from seqdet.model.encoder import PIXEL_MEAN, PIXEL_STD, Encoder, Neck, build_enc
 from seqdet.model.glimpse import Glimpse, build_glimpse
 from seqdet.model.heads import HeadOutput, Heads
 from seqdet.model.lstm import CellState
-from seqdet.model.memory import ClipMemory, DetectorState, MapMemory, TrackMemory
+from seqdet.model.masks import MaskHead
+from seqdet.model.memory import ClipMemory, DetectorState, MapMemory, TrackMemory, box_features
 from seqdet.model.norms import use_group_norm
 
 
@@ -54,6 +55,7 @@ class Detector(nn.Module):
         max_tracks: int,
         difference: FrameDifference | None = None,
         glimpse: Glimpse | None = None,
+        masks: MaskHead | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -65,6 +67,7 @@ class Detector(nn.Module):
         self.max_tracks = max_tracks
         self.difference = difference
         self.glimpse = glimpse
+        self.masks = masks
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
@@ -171,6 +174,19 @@ class Detector(nn.Module):
         logits, state = self.tracks(embedding, state, present)
         return logits, state
 
+    def masks_at(self, maps: list[Tensor], boxes_xyxy: Tensor) -> Tensor:
+        """Logits (M, S, S) of the masks of boxes over their windows (``masks.py``); the model has masks.
+
+        Args:
+            maps: L refined maps of one picture.
+            boxes_xyxy: (M, 4) in input pixels.
+        """
+        assert self.masks is not None
+        picture = torch.zeros(len(boxes_xyxy), dtype=torch.int64, device=boxes_xyxy.device)
+        features = box_features(maps, self.levels, boxes_xyxy[None])[0]
+        logits: Tensor = self.masks(maps[0], picture, boxes_xyxy, features)
+        return logits
+
 
 def build_detector(config: ModelConfig, classes: int) -> Detector:
     """Build the detector that ``config`` describes, for ``classes`` classes, with fresh weights."""
@@ -189,6 +205,9 @@ def build_detector(config: ModelConfig, classes: int) -> Detector:
         max_tracks=config.max_tracks,
         difference=FrameDifference(rates) if rates else None,
         glimpse=build_glimpse(config.glimpse, classes) if config.glimpse is not None else None,
+        masks=MaskHead(config.channels, feature_width, config.mask_prototypes, config.levels[0])
+        if config.mask_prototypes
+        else None,
     )
     if config.norm == "group":
         use_group_norm(detector)

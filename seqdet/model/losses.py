@@ -33,6 +33,7 @@ class ClipTruth(NamedTuple):
         present: (B, T, G) bool.
         sequence_class_ids: (B,) int64, -1 unknown.
         boxes_known: (B,) bool; False: nothing is known of where no object is marked.
+        masks: (B, T, G, S, S) uint8 over windows around the boxes, 2 where not known; S 0, or None: none are.
     """
 
     boxes_xyxy: Tensor
@@ -40,6 +41,7 @@ class ClipTruth(NamedTuple):
     present: Tensor
     sequence_class_ids: Tensor
     boxes_known: Tensor
+    masks: Tensor | None = None
 
     def pictures(self) -> PaddedTargets:
         """The same, picture by picture: N = B*T."""

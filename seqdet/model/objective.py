@@ -16,6 +16,7 @@ from seqdet.model.losses import (
     detection_losses,
     track_class_loss,
 )
+from seqdet.model.masks import mask_loss, truth_in_windows
 from seqdet.model.memory import box_features
 
 # Boxes at test time are not the truth: the track memory learns on boxes that are off by this part of a side,
@@ -57,6 +58,8 @@ def objective(
     terms["clip"] = clip_class_loss(output.clip_logits, known, ages, label_smoothing, everywhere)
     logits = true_track_logits(model, output, truth, time_s, noise)
     terms["track"] = track_class_loss(logits, truth.class_ids, truth.present, label_smoothing, everywhere)
+    if model.masks is not None and truth.masks is not None:
+        terms["mask"] = true_mask_loss(model, output, truth, truth.masks, noise, everywhere)
     total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     return total, terms
 
@@ -75,6 +78,27 @@ def true_track_logits(
         step, state = model.tracks(embedding[:, t].flatten(0, 1), state, truth.present[:, t].flatten())
         logits.append(step.unflatten(0, (batch, objects)))
     return torch.stack(logits, dim=1)
+
+
+def true_mask_loss(
+    model: Detector,
+    output: DetectorOutput,
+    truth: ClipTruth,
+    masks: Tensor,
+    noise: Tensor | None,
+    everywhere: Everywhere,
+) -> Tensor:
+    """Mean loss of the masks of the (jittered) true boxes, where known; ``masks`` as in ``truth``."""
+    assert model.masks is not None
+    boxes, masks = jittered(truth.boxes_xyxy, noise).flatten(0, 1), masks.flatten(0, 1)
+    known = truth.present.flatten(0, 1) & (masks.amax(dim=(2, 3)) < 2)
+    picture, chosen = known.nonzero(as_tuple=True)
+    features = box_features(output.maps, model.levels, boxes)[picture, chosen]
+    logits = model.masks(output.maps[0], picture, boxes[picture, chosen], features)
+    true_boxes = truth.boxes_xyxy.flatten(0, 1)[picture, chosen]
+    wanted = truth_in_windows(masks[picture, chosen], true_boxes, boxes[picture, chosen])
+    count = torch.tensor(float(len(picture)), device=logits.device)
+    return mask_loss(logits, wanted).sum() / everywhere(count).clamp(min=1)
 
 
 def jittered(boxes_xyxy: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import supervision as sv
 
 from seqdet import boxes
+from seqdet.rle import decoded
 from seqdet.types import FrameResult, Targets, label_of
 
 # The palette of Okabe and Ito ("Color Universal Design", 2008), which the colour-blind tell apart; brightest
@@ -31,6 +32,7 @@ _UNKNOWN_RGB = (200, 200, 200)
 _TRUTH_RGB = (255, 255, 255)
 _PALETTE_RGB = (*_COLOURS_RGB, _UNKNOWN_RGB, _TRUTH_RGB, (0, 0, 0))
 _UNKNOWN, _TRUTH, _BLACK = range(len(_COLOURS_RGB), len(_PALETTE_RGB))
+MASK_TINT = 0.4  # how much of the colour of its class lies over an object
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -79,6 +81,9 @@ class Annotator:
         # What lies in a box stays as it was: the object may be smaller than the line that leads to it.
         for x1, y1, x2, y2 in np.rint(boxes_xyxy_px).astype(int):
             canvas_rgb[y1:y2, x1:x2] = rgb[y1:y2, x1:x2]
+        for text, colour in zip(found.masks[drawable], colours.tolist(), strict=True):
+            if text:
+                _tint(canvas_rgb, decoded(text, result.frame.size_wh), _PALETTE_RGB[colour])
         frames_xyxy = boxes_xyxy_px + np.array([-1, -1, 1, 1]) * (1 + style.line_px)
         detections = _supervised(frames_xyxy, colours)
         sv.BoxAnnotator(color=self._palette, thickness=style.line_px).annotate(
@@ -229,6 +234,14 @@ def _labels(result: FrameResult) -> list[str]:
         name = track_label or label or "object"
         texts.append(f"{name} #{track_id} {score:.2f}" if track_id >= 0 else f"{name} {score:.2f}")
     return texts
+
+
+def _tint(canvas_rgb: np.ndarray, mask: np.ndarray, colour_rgb: tuple[int, int, int]) -> None:
+    """Colour what a mask covers, in place; its outline is plain."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
+    tinted = canvas_rgb[inner] * (1 - MASK_TINT) + np.array(colour_rgb) * MASK_TINT
+    canvas_rgb[inner] = tinted.astype(np.uint8)
+    canvas_rgb[mask & ~inner] = colour_rgb
 
 
 def _supervised(boxes_xyxy_px: np.ndarray, colours: np.ndarray) -> sv.Detections:

@@ -99,6 +99,33 @@ function changedTable(box) {
     table(['', 'objectness', `${box.label}`], rows));
 }
 
+// Who said what of the class: the cell, the memory of the track, the looks from near, and what came of it.
+function namedPart(box, crops) {
+  const one = box.named;
+  const names = [...data.classes, ...(one.looks ? ['nothing'] : [])];
+  const row = (who, said) => [who, ...names.map((name) => number(said[name]))];
+  const rows = [row('its cell, this frame', one.cell)];
+  if (one.memory) rows.push(row('its track’s memory', one.memory));
+  if (one.looks) rows.push(row(`looks from near (${one.looked})`, one.looks));
+  rows.push(row('shown', one.shown));
+  const second = one.rival ? `Second is ${one.rival}, by ${number(one.lead)}. ` : '';
+  const looked = !one.looks ? 'No look from near was taken. '
+    : (one.by_looks ? `Its class came from the second look: without it the box would be ${one.without_looks}. `
+      : `Without the ${one.looked} looks from near it would be ${one.without_looks} too. `)
+      + `They multiplied its score with ${number(one.score_factor, 2)}.`;
+  const part = make('div', { class: 'named' }, make('h3', {}, 'What named it'), make('p', {}, second + looked),
+    table(['', ...names], rows));
+  if (crops.length) {
+    part.append(make('p', {}, 'What the newest looks saw, and took it for.'),
+      make('div', { class: 'looks' }, ...crops.map((crop, t) => {
+        const look = box.looks[t];
+        const best = names.reduce((a, b) => (look[b] > look[a] ? b : a));
+        return figure(crop, `${look.frame}: ${best} ${number(look[best], 2)}`);
+      })));
+  }
+  return part;
+}
+
 function vectorPart(title, note, one) {
   const said = `${one.label} ${number(one.probability)} with its memory, ` +
     `${number(one.last_frame_alone)} from its last frame alone.`;
@@ -116,6 +143,7 @@ function show(panel, place) {
     make('h2', {}, `Frame ${box.frame}: ${box.label} ${number(box.score, 2)}` +
       (box.track_id >= 0 ? `, track ${box.track_id} (${box.track_label})` : ', no track yet')),
     make('div', { class: 'two' }, figure(shown.frame, `${box.time_s.toFixed(2)} s`), changedTable(box)),
+    namedPart(box, shown.looks),
     make('h3', {}, 'Where it looked: which places'),
     make('p', {}, 'Gradient × activation of the encoder’s maps, place by place, around the box.'),
     make('div', { class: 'crops' }, figure(shown.crop, 'the frame'),

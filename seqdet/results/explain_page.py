@@ -22,6 +22,7 @@ class BoxPictures(NamedTuple):
         local: which places, one a level.
         grad_cam: which kind of place, one a level.
         window: what the memory kept of each frame of the window, the last one being the frame itself.
+        looks: what the looks at the track from near saw.
     """
 
     frame: bytes
@@ -29,6 +30,7 @@ class BoxPictures(NamedTuple):
     local: list[bytes]
     grad_cam: list[bytes]
     window: list[bytes]
+    looks: list[bytes]
 
 
 def explain_page(document: Mapping[str, Any], pictures: Sequence[BoxPictures]) -> str:

@@ -193,10 +193,7 @@ class Sink:
 
 
 def detection_rows(source: str, result: FrameResult) -> Iterator[dict[str, Any]]:
-    """The rows of one frame by the contract of ``--save``.
-
-    Boxes are rounded to .01 px, scores to .0001, times to a microsecond.
-    """
+    """The rows of one frame, by the contract of ``--save``; rounded to .01 px, .0001 and a microsecond."""
     found = result.detections
     columns = zip(
         found.track_ids.tolist(),
@@ -205,9 +202,10 @@ def detection_rows(source: str, result: FrameResult) -> Iterator[dict[str, Any]]
         result.track_labels,
         found.track_scores.tolist(),
         found.boxes_xyxy_px.tolist(),
+        found.masks.tolist(),
         strict=True,
     )
-    for track_id, label, score, track_label, track_score, box in columns:
+    for track_id, label, score, track_label, track_score, box, mask in columns:
         yield {
             "type": "detection",
             "source": source,
@@ -219,6 +217,7 @@ def detection_rows(source: str, result: FrameResult) -> Iterator[dict[str, Any]]
             "track_label": track_label,
             "track_score": round(track_score, 4),
             "box_xyxy_px": [round(edge, 2) for edge in box],
+            **({"mask": {"size": list(result.frame.size_wh[::-1]), "counts": mask}} if mask else {}),
         }
 
 
@@ -369,6 +368,7 @@ class _Coco:
                 "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
                 "area": round((x2 - x1) * (y2 - y1), 4),
                 "iscrowd": 0,
+                **({"segmentation": row["mask"]} if "mask" in row else {}),
                 **{name: row[name] for name in ("score", "track_id", "track_label", "track_score")},
             }
             yield (",\n" if self._annotation_count > 1 else "\n") + _json(annotation)

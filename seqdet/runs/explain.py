@@ -23,6 +23,7 @@ from seqdet.runs.explain_box import BoxExplained, VectorExplained, explain_box, 
 from seqdet.runs.explain_choice import Choice, Wanted, check_wanted, choose
 from seqdet.runs.explain_document import document
 from seqdet.runs.explain_folder import refuse_what_exists, write_folder
+from seqdet.runs.explain_names import Looks
 from seqdet.runs.explain_stream import Moment, moments
 from seqdet.runs.explain_survey import Found, Survey, survey
 from seqdet.runs.explain_video import HeatVideo
@@ -164,7 +165,7 @@ def _explained(
     """The second reading: each chosen box with its window, and the video beside them."""
     last = max(one.frame for one in choice.boxes)
     first = max(min(one.frame for one in choice.boxes) - window + 1, last + 1 - VIDEO_FRAMES, 0)
-    shown = _shown_boxes(seen, choice)
+    shown, looks = _shown_boxes(seen, choice), Looks(model)
     ring: deque[Moment] = deque(maxlen=window)
     windows: list[list[Moment]] = []
     explained: list[BoxExplained] = []
@@ -172,12 +173,14 @@ def _explained(
         video = stack.enter_context(HeatVideo(folder / "explain.mp4", model, why))
         for moment in moments(model, _frames(source, last + 1, "explaining", progress)):
             ring.append(moment)
+            looks.see(moment)
             index = moment.frame.index
             for one in choice.boxes:
                 if one.frame == index:
                     places = {other.frame: other.box_xyxy_px for other in seen.of_track(one.track_id)}
                     places = places if one.track_id >= 0 else {index: one.box_xyxy_px}
-                    explained.append(explain_box(model, list(ring), one, places, why))
+                    of_track = looks.at(moment, one.track_id)
+                    explained.append(explain_box(model, list(ring), one, places, of_track, why))
                     windows.append(list(ring))
             if index >= first:
                 video.write(moment, shown.get(index))

@@ -38,6 +38,7 @@ from seqdet.model.explain_memory import (
 )
 from seqdet.model.lstm import CellState, PeepholeLSTM
 from seqdet.model.memory import box_features
+from seqdet.runs.explain_names import Look, Named, named
 from seqdet.runs.explain_stream import Moment, detector_state_before, plain
 from seqdet.runs.explain_survey import Found, Shown
 from seqdet.runs.stream import Model
@@ -116,6 +117,8 @@ class BoxExplained(NamedTuple):
         gates: of the map memory, along the track; None without map memory.
         evidence: of the frames; None without map memory.
         attribution: the maps of the evidence, (T, H, W); None without map memory.
+        named: how it came by its class.
+        looks: at its track, from near, the newest last.
     """
 
     found: Found
@@ -126,6 +129,8 @@ class BoxExplained(NamedTuple):
     gates: Gates | None
     evidence: Evidence | None
     attribution: Attribution | None
+    named: Named
+    looks: list[Look]
 
 
 class VectorExplained(NamedTuple):
@@ -151,6 +156,7 @@ def explain_box(
     window: Sequence[Moment],
     found: Found,
     places: Mapping[int, Sequence[float]],
+    looks: list[Look],
     why: Why = "object",
 ) -> BoxExplained:
     """Explain a detection in the last frame of a window.
@@ -160,6 +166,7 @@ def explain_box(
         window: T consecutive moments.
         found: the detection.
         places: frame -> where its track was, xyxy in source pixels; for the gates.
+        looks: at its track so far.
         why: what is asked: why there is an object, or why it is of its class.
     """
     detector, last = model.detector, window[-1]
@@ -175,7 +182,8 @@ def explain_box(
         evidence, attribution = explain_chain(map_chain(detector, question), inputs, start, frames, why)
         gates = _map_gates(model, window, level, places)
     stride = detector.levels[level]
-    return BoxExplained(found, question.cell, stride, maps, changed, gates, evidence, attribution)
+    how = named(model, last, found, question.cell.number)
+    return BoxExplained(found, question.cell, stride, maps, changed, gates, evidence, attribution, how, looks)
 
 
 def ask(moment: Moment, found: Found, why: Why) -> Question:

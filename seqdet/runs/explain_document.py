@@ -11,6 +11,7 @@ from seqdet.boxes import Letterbox
 from seqdet.results.explain_pictures import on_source
 from seqdet.runs.explain_box import BoxExplained, Evidence, VectorExplained
 from seqdet.runs.explain_choice import Choice
+from seqdet.runs.explain_names import NOTHING
 from seqdet.runs.explain_survey import Survey
 from seqdet.runs.measure import rounded
 from seqdet.runs.stream import Model
@@ -45,7 +46,10 @@ def document(
             "classes": list(model.classes),
             "frames": seen.frames,
             "kind": choice.kind,
-            "boxes": [_box(*pair) for pair in zip(explained, geometries, strict=True)],
+            "boxes": [
+                _box(one, geometry, model.classes)
+                for one, geometry in zip(explained, geometries, strict=True)
+            ],
             "tracks": [
                 {"track_id": track_id, **_vector(one)}
                 for track_id, one in of_tracks.items()
@@ -64,7 +68,7 @@ def document(
     )
 
 
-def _box(one: BoxExplained, geometry: Letterbox) -> dict[str, Any]:
+def _box(one: BoxExplained, geometry: Letterbox, classes: tuple[str, ...]) -> dict[str, Any]:
     box = one.found.box_xyxy_px
     return {
         **one.found._asdict(),
@@ -77,6 +81,11 @@ def _box(one: BoxExplained, geometry: Letterbox) -> dict[str, Any]:
                 "grad_cam_in_box": share_in_box(wide.numpy(), box, geometry),
             }
             for stride, local, wide in zip(one.maps.strides, one.maps.local, one.maps.grad_cam, strict=True)
+        ],
+        "named": one.named._asdict(),
+        "looks": [
+            {"frame": look.frame, **dict(zip((*classes, NOTHING), look.probabilities, strict=True))}
+            for look in one.looks
         ],
         "changed": {name: said._asdict() for name, said in one.changed._asdict().items()},
         "gates": one.gates._asdict() if one.gates is not None else None,

@@ -25,6 +25,7 @@ from seqdet.results.explain_pictures import (
     with_box,
 )
 from seqdet.runs.explain_box import BoxExplained
+from seqdet.runs.explain_names import NOTHING, Look
 from seqdet.runs.explain_stream import Moment
 
 FIGURES, PAGE, VIDEO, STRIPS = "explain.json", "explain.html", "explain.mp4", "strips"
@@ -80,6 +81,7 @@ class _Drawn(NamedTuple):
     local: list[np.ndarray]
     grad_cam: list[np.ndarray]
     window: list[np.ndarray]
+    looks: list[np.ndarray]
 
 
 def _draw(window: Sequence[Moment], one: BoxExplained) -> _Drawn:
@@ -109,11 +111,12 @@ def _draw(window: Sequence[Moment], one: BoxExplained) -> _Drawn:
         local=of_levels(one.maps.local),
         grad_cam=of_levels(one.maps.grad_cam),
         window=of_window,
+        looks=[look.crop for look in one.looks],
     )
 
 
 def _strips(drawn: _Drawn, window: Sequence[Moment], one: BoxExplained) -> np.ndarray:
-    found = one.found
+    found, last = one.found, window[-1]
     strides = [f"stride {stride}" for stride in one.maps.strides]
     title = f"{found.label} {found.score:.2f}, frame {found.frame}, track {found.track_id}"
     columns = len(strides) + 1
@@ -125,7 +128,17 @@ def _strips(drawn: _Drawn, window: Sequence[Moment], one: BoxExplained) -> np.nd
         worth = [f"{moment.frame.index}: {value:+.3f}" for moment, value in _worth(window, one)]
         title = "what the memory kept of the frames before: gradient x presence; last: the frame itself"
         rows.append(strip(drawn.window, worth, _STRIP_COLUMNS, title))
+    if one.looks:
+        said = [f"{look.frame}: {_word(look, last.result.classes)}" for look in one.looks]
+        title = "what the looks at the track saw, and took it for"
+        crops = [cropped(crop, (0, 0, *crop.shape[1::-1]), _WINDOW_SIDE_PX) for crop in drawn.looks]
+        rows.append(strip(crops, said, _STRIP_COLUMNS, title))
     return stacked(rows)
+
+
+def _word(look: Look, classes: tuple[str, ...]) -> str:
+    best = int(np.argmax(look.probabilities))
+    return f"{(*classes, NOTHING)[best][:8]} {look.probabilities[best]:.2f}"
 
 
 def _worth(window: Sequence[Moment], one: BoxExplained) -> list[tuple[Moment, float]]:
@@ -140,4 +153,5 @@ def _for_page(drawn: _Drawn) -> BoxPictures:
         local=[encoded(picture, "JPEG") for picture in drawn.local],
         grad_cam=[encoded(picture, "JPEG") for picture in drawn.grad_cam],
         window=[encoded(picture, "JPEG", 75) for picture in drawn.window],
+        looks=[encoded(picture, "JPEG") for picture in drawn.looks],
     )

@@ -13,6 +13,7 @@ from seqdet.data.checks import name_fault
 from seqdet.data.dataset import Sequence, is_dataset, refuse_existing, save_dataset
 from seqdet.data.formats import choose_format
 from seqdet.data.formats.clean import clean_labels
+from seqdet.data.formats.coco_masks import with_masks
 from seqdet.data.formats.protocol import Dropped, Problems, RawSequence
 from seqdet.data.labels import Labels
 from seqdet.data.same_files import SameFiles
@@ -71,6 +72,7 @@ def ingest(
     link: bool = False,
     strict: bool = False,
     allow_leak: bool = False,
+    masks: bool = False,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Make a data set of labels in any known format and their videos.
@@ -87,6 +89,7 @@ def ingest(
         link: link the videos instead of copying them.
         strict: fail where labels would be repaired or dropped.
         allow_leak: accept a recording that is in two splits.
+        masks: keep the masks of objects, of formats that have them.
         progress: called as ``progress(stage, done, total)`` with the stages "check" and "write".
 
     Raises:
@@ -108,6 +111,7 @@ def ingest(
             link=link,
             strict=strict,
             allow_leak=allow_leak,
+            masks=masks,
             progress=progress,
         )
     if folder == source:
@@ -131,6 +135,7 @@ def _ingest_folder(
     link: bool,
     strict: bool,
     allow_leak: bool,
+    masks: bool,
     progress: Progress | None,
 ) -> IngestReport:
     """As ``ingest``, of what lies open on disk."""
@@ -138,6 +143,8 @@ def _ingest_folder(
     try:
         chosen = choose_format(source, format)
         raw = chosen.read(source, problems)
+        if masks:
+            raw = with_masks(chosen.NAME, raw, problems)
     except OSError as error:  # a folder without permission, a disk that fails
         raise InputError(f"{error.filename or source}: cannot be read: {error.strerror or error}") from error
     checked: list[tuple[RawSequence, Sequence, Labels]] = []

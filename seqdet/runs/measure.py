@@ -17,6 +17,7 @@ from seqdet.errors import InputError
 from seqdet.results.metrics.classification import box_confusion, sequence_accuracy, track_accuracy
 from seqdet.results.metrics.detection import average_precision, best_f1
 from seqdet.results.metrics.inputs import SequencePredictions, SequenceTruth
+from seqdet.results.metrics.masks import mask_precision
 from seqdet.results.metrics.speed import precision_by_speed
 from seqdet.results.metrics.stability import stability
 from seqdet.results.metrics.tracking import tracking_scores
@@ -118,6 +119,7 @@ def measure(
                 sequence.class_id,
                 sequence.recording,
                 sequence.name,
+                sequence.size_wh,
             )
         )
         measured.ranked.append(_ranked(found, named))
@@ -178,10 +180,15 @@ def all_figures(measured: Measured, classes: tuple[str, ...]) -> dict[str, Any]:
     following = tracking_scores(truths, shown)
     tracks = track_accuracy(truths, shown, len(classes))
     clips = sequence_accuracy(truths, shown, len(classes))
+    masks: dict[str, Any] = {}
+    if any(len(truth.masks) for truth in truths) and any(len(said.masks) for said in ranked):
+        of_masks = mask_precision(truths, ranked, len(classes))
+        masks = {"mask_map50": of_masks.map50, "mask_map50_95": of_masks.map50_95}
     return {
         "map50": precision.map50,
         "map50_95": precision.map50_95,
         "agnostic_ap50": precision.agnostic_ap50,
+        **masks,
         "f1_50": point.f1,
         "precision_50": point.precision,
         "recall_50": point.recall,

@@ -42,6 +42,7 @@ from seqdet.runs.device import choose_device
 from seqdet.runs.exported import WEIGHTS, is_exported, read_exported
 from seqdet.runs.glimpses import looked_closer
 from seqdet.runs.network import Network
+from seqdet.runs.object_masks import with_masks
 from seqdet.runs.runtimes import choose_runtime, network_of_export, network_of_weights
 from seqdet.runs.shipped import find_model
 from seqdet.runs.track_words import sequence_class, velocity, with_track_memory
@@ -249,7 +250,7 @@ class Model:
             evidence = evidence + float(found.scores[keep].sum()) * clip[t]
             label, score = sequence_class(evidence, tracks)
             results.append(
-                FrameResult(frame, _where(found, keep), self.classes, label_of(self.classes, label), score)
+                FrameResult(frame, found.where(keep), self.classes, label_of(self.classes, label), score)
             )
         detector_state = detector_state._replace(tracks=rows)
         return results, StreamState(detector_state, tracks, state.frames + len(frames), evidence)
@@ -267,6 +268,7 @@ class Model:
         boxes_input = found.boxes_xyxy_px
         source, inside = to_source(found, geometry)
         boxes_input = boxes_input[inside]
+        source = with_masks(self.detector, source, maps, boxes_input, geometry)
         before = tracks
         association = associate(tracks, source, frame.index, frame.time_s, self.options.tracks)
         at = association.rows
@@ -381,10 +383,6 @@ def _with_rows(table: Tensor, index: Tensor, values: Tensor) -> Tensor:
     table = table.clone()
     table[0, index] = values
     return table
-
-
-def _where(detections: Detections, keep: np.ndarray) -> Detections:
-    return Detections(**{name: getattr(detections, name)[keep] for name in Detections.__slots__})
 
 
 def with_score(model: Model, min_score: float) -> Model:

@@ -22,6 +22,7 @@ from seqdet.data.dataset import Sequence, refuse_existing, save_dataset
 from seqdet.data.labels import Labels
 from seqdet.data.synth.discs import disc_classes, render_disc_clip
 from seqdet.data.synth.scene import SceneOptions, render_scene
+from seqdet.data.synth.shapes import SHAPE_CLASSES, render_shape_clip
 from seqdet.data.synth.solids import CLASSES
 from seqdet.data.synth.stress.axes import AXES, Axis
 from seqdet.data.synth.stress.clip import Request
@@ -31,14 +32,14 @@ from seqdet.types import Targets
 from seqdet.video.writer import VideoWriter
 
 STRESS = "stress-"
-TASKS = ("airspace", "discs", "discs-appearance", *(STRESS + axis for axis in AXES))
+TASKS = ("airspace", "discs", "discs-appearance", "shapes", *(STRESS + axis for axis in AXES))
 SENSORS = ("thermal", "visible", "both")
 FPS = 30.0
 _FRAMES = 90
-_SIZE_WH = {"thermal": (320, 256), "visible": (640, 512), "small": (96, 96)}
+_SIZE_WH = {"thermal": (320, 256), "visible": (640, 512), "shapes": (128, 128), "small": (96, 96)}
 # Noise is what the small tasks are about: a codec that smooths it away would change the task. And what a
 # lossy codec carries over from frame to frame would show the motion in a single one: stress is lossless.
-_CRF = {"airspace": 23, "discs": 14, "stress": 0}
+_CRF = {"airspace": 23, "discs": 14, "shapes": 18, "stress": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class _Order:
         """Names of the classes."""
         if self.axis is not None:
             return self.axis.classes
+        if self.task == "shapes":
+            return SHAPE_CLASSES
         return CLASSES if self.task == "airspace" else disc_classes(_cue(self.task))
 
 
@@ -127,14 +130,16 @@ def synth(
     Args:
         out: the data set to make.
         task: ``"airspace"`` scenes, ``"discs"`` (motion alone tells the class), its control
-            ``"discs-appearance"`` (the shape tells it), or ``"stress-AXIS"`` for one of `stress.axes.AXES`.
+            ``"discs-appearance"`` (the shape tells it), ``"shapes"`` (with masks), or ``"stress-AXIS"`` for
+            one of `stress.axes.AXES`.
         sequences: how many; classes, levels and splits take turns, so that each split holds every class.
         frames: how many in each, 30 a second; None is 90, for stress 48, for ``stress-long`` 2000.
         seed: the same seed gives the same pictures and truth; the bytes of the videos depend on the encoder.
         sensor: of airspace scenes: ``"thermal"``, ``"visible"`` or ``"both"``, in turn.
         level: of a stress axis that has levels (contrast to noise, kind of burst, frames a second): one of
             them instead of all in turn.
-        size_wh: width and height in pixels; None is 320x256 thermal, 640x512 visible, 96x96 discs and stress.
+        size_wh: width and height in pixels; None is 320x256 thermal, 640x512 visible, 128x128 shapes, 96x96
+            discs and stress.
         val_fraction: part of the sequences that goes to val, 0 up to below 1: whole rounds of all classes, at
             least one round to train and, above 0 and where there are two rounds, one to val.
         force: replace ``out`` if it is a data set.
@@ -262,6 +267,11 @@ def _film(order: _Order, index: int, class_id: int, round_index: int, is_val: bo
             kind, size, order.frames, FPS, seed=int(rng.integers(2**62)), classes=(order.classes[class_id],)
         )
         return _Film(render_scene(options), size, FPS, _CRF["airspace"], attributes | {"sensor": kind})
+    if order.task == "shapes":
+        size = order.size_wh or _SIZE_WH["shapes"]
+        pictures, truths = render_shape_clip(rng, class_id, size, order.frames)
+        film = iter(zip(pictures, truths, strict=True))
+        return _Film(film, size, FPS, _CRF["shapes"], attributes)
     size = order.size_wh or _SIZE_WH["small"]
     pictures, truths, _ = render_disc_clip(
         rng, size, order.frames, label=order.classes[class_id], cue=_cue(order.task)
@@ -299,4 +309,5 @@ def _labels(truth: list[Targets]) -> Labels:
         np.concatenate([one.track_ids for one in truth]),
         np.concatenate([one.class_ids for one in truth]),
         np.concatenate([one.boxes_xyxy_px for one in truth]),
+        [mask for one in truth for mask in one.masks],
     )

@@ -312,7 +312,8 @@ def _validation(dataset: Dataset, config: Config, device: str, together: Alone |
         parts = together.gathered(measure(model, dataset, mine, max_frames=config.train.evaluate_frames))
         figures = all_figures(in_turn(parts), dataset.classes)
         kept = ("map50", "agnostic_ap50", "f1_50", "track_accuracy", "sequence_accuracy", "frames_per_s")
-        return {name: figures[name] for name in kept} | {
+        of_masks = ("mask_map50", "mask_map50_95")  # only where there are any
+        return {name: figures[name] for name in (*kept, *of_masks) if name in figures} | {
             "per_class": {name: entry["ap50"] for name, entry in figures["per_class"].items()}
         }
 

@@ -95,6 +95,11 @@ def fit(
         raise InputError(
             f"{data}: no sequence in the split {config.data.split!r} with {config.data.where or 'any'}"
         )
+    if config.model.mask_prototypes and not any(dataset.labels(one).masks for one in sequences):
+        raise InputError(
+            f"{data}: no box of the split {config.data.split!r} has a mask, and model.mask_prototypes is "
+            f"{config.model.mask_prototypes}. Set it to 0, or make the data set anew: seqdet ingest --masks"
+        )
     renderer = ClipRenderer(
         dataset,
         sequences,
@@ -102,6 +107,7 @@ def fit(
         int(config.data.cache_gib * 2**30 / together.beside),
         render_scene,
         config.data.reversible,
+        masks=bool(config.model.mask_prototypes),
     )
     model = initial or build_detector(config.model, len(dataset.classes))
     run = Run(config, dataset, out, place, model, tell, together)

@@ -230,6 +230,7 @@ class Run:
                     batch.present,
                     batch.sequence_class_ids,
                     batch.boxes_known,
+                    batch.masks,
                 )
             )
         )

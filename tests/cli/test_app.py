@@ -27,7 +27,7 @@ OPTIONS = {
     "export": "--to --out --int8 --bf16 --clip --gate --limit --max-frames --force",
     "explain": "--track --frame --box --sequence --list --why --boxes --window --score "
     "--max-frames --out --force",
-    "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --force",
+    "ingest": "--format --split --val-fraction --seed --link --strict --allow-leak --masks --force",
     "preview": "--out --config --set --stage --clips --columns --seed --force",
     "convert": "--to --videos --video --force",
     "check": "--fix --out --quick --force",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from seqdet.data.bursts import ClipTracks, backwards, with_burst
 from seqdet.data.dataset import Dataset, load_dataset
 from seqdet.data.loader import BatchShape, ClipPlan, ClipRenderer
+from seqdet.data.mask_windows import unknown_masks
 from seqdet.data.transforms.geometry import MIN_SIDE_PX, MIN_VISIBLE, ClipGeometry, as_rgb, in_colour
 from seqdet.data.windows import window_indices, with_gap
 from seqdet.runs.synth import synth
@@ -183,7 +184,8 @@ def numbered_clip(time: int, seed: int) -> ClipTracks:
     boxes += np.arange(time, dtype=np.float32)[:, None, None]
     classes = np.tile([1, 0], (time, 1))
     present = rng.random((time, 2)) < 0.8
-    return ClipTracks(frames, boxes, np.where(present, classes, -1), present)
+    masks = unknown_masks((time, 2), wanted=False)
+    return ClipTracks(frames, boxes, np.where(present, classes, -1), present, masks)
 
 
 @given(time=st.integers(2, 20), seed=SEEDS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seqdet.data.bursts import ClipTracks, backwards, with_burst
+from seqdet.data.mask_windows import unknown_masks
 
 
 @pytest.fixture
@@ -16,7 +17,8 @@ def clip() -> ClipTracks:
     boxes = np.stack([[10 + 3 * t, 20, 18 + 3 * t, 28] for t in range(9)]).astype(np.float32)[:, None]
     for t, (x1, y1, x2, y2) in enumerate(boxes[:, 0].astype(int)):
         frames[t, y1:y2, x1:x2] = 255
-    return ClipTracks(frames, boxes, np.full((9, 1), 2), np.ones((9, 1), bool))
+    present = np.ones((9, 1), bool)
+    return ClipTracks(frames, boxes, np.full((9, 1), 2), present, unknown_masks((9, 1), wanted=False))
 
 
 def white_share(frame: np.ndarray, box: np.ndarray) -> float:

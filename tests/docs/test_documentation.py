@@ -7,11 +7,13 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import click
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from seqdet.cli.app import build
 from seqdet.runs.synth import synth
@@ -27,6 +29,13 @@ SHORTER = (
     ("limit=16", "limit=1, controls=False"),
     ("rtsp://camera/stream", "sky.mp4"),
 )
+# Commands that are run as they are written, on the sample videos and a small data set; what makes them short.
+AT_HAND = ("sample_videos/", "datasets/airspace")
+SHORT = {
+    "detect": "--max-frames 3 --runtime torch --quiet",
+    "eval": "--limit 1 --max-frames 2 --no-controls --quiet",
+    "check": "--quick --quiet",
+}
 BEFORE = "from pathlib import Path\nframe_rgb = __import__('numpy').zeros((256, 320, 3), 'uint8')\n"
 
 
@@ -106,6 +115,32 @@ def test_a_command_of_the_documentation_is_one(line: str):
     with click.Context(group) as above:
         name, command, rest = group.resolve_command(above, words)
         command.make_context(name, rest, parent=above)
+
+
+def short_lines() -> list:
+    """Lines on what is at hand; not those of which another one says more."""
+    found = {}
+    for parameter in command_lines():
+        words = tuple(shlex.split(parameter.values[0], comments=True)[1:])
+        if words[0] in SHORT and words[1].startswith(AT_HAND):
+            found.setdefault(words, parameter.id)
+    longest = [words for words in found if not any(set(words) < set(other) for other in found)]
+    return [pytest.param(words, id=found[words]) for words in longest]
+
+
+@pytest.mark.parametrize("words", short_lines())
+def test_a_command_that_needs_nothing_else_does_what_it_says(
+    words: tuple[str, ...], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("sample_videos", "datasets"):
+        (tmp_path / name).symlink_to((ROOT if name == "sample_videos" else place) / name)
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(build(), [*words, *SHORT[words[0]].split()])
+    assert ran.exit_code == 0, ran.output
+    for option, value in pairwise(words):
+        if option in ("--out", "--save"):
+            assert Path(value).exists(), f"{option} {value}"
+    assert ran.stdout or "--json" not in words
 
 
 def test_the_site_is_built_without_a_broken_link(tmp_path: Path):

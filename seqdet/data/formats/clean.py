@@ -68,7 +68,8 @@ def clean_labels(raw: RawSequence, frames: int, size_wh: tuple[int, int], proble
     renamed = nameless | (keep & second)
     next_id = int(track_id[keep].max(initial=0)) + 1
     track_id[renamed] = next_id + np.arange(np.count_nonzero(renamed))
-    return Labels.from_columns(raw.frame[keep], track_id[keep], raw.class_id[keep], clipped[keep])
+    masks = [raw.masks[index] for index in np.flatnonzero(keep).tolist()] if raw.masks else []
+    return Labels.from_columns(raw.frame[keep], track_id[keep], raw.class_id[keep], clipped[keep], masks)
 
 
 def _repeats(raw: RawSequence, box: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

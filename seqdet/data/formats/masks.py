@@ -1,8 +1,4 @@
-"""The box around an object's outline: polygons, or a mask in COCO's run-length code (RLE).
-
-A mask lists how many pixels are off, on, off, on ... down the columns from the left. It comes as numbers, or
-as text: numbers in groups of five bits, least first, each character 48 and its bits, with 32 when more follow
-and the sign in the last; from the fourth on each number is the difference to the last but one.
+"""The box around an object's outline: polygons, or a mask in COCO's run-length code (`seqdet.rle`).
 
 Only the runs are looked at, the mask itself is never drawn: quick, and a file cannot ask for memory.
 """
@@ -13,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from seqdet.rle import runs_of
+
 _LARGEST = 1 << 24  # width or height in pixels
-_LONGEST = 7  # characters of one number
 
 
 def box_around(segmentation: Any) -> list[float] | None:
@@ -61,7 +58,7 @@ def _around_runs(mask: dict[Any, Any]) -> list[float] | None:
     if not (0 < height < _LARGEST and 0 < width < _LARGEST):
         raise ValueError(f"size: {height} by {width} pixels is no image")
     if isinstance(counts, str):
-        runs = _decode(counts)
+        runs = runs_of(counts)
     elif isinstance(counts, list) and all(type(run) is int and abs(run) < 1 << 48 for run in counts):
         runs = np.array(counts, np.int64)
     else:
@@ -78,22 +75,3 @@ def _around_runs(mask: dict[Any, Any]) -> list[float] | None:
     top = 0 if crosses else int((first % height).min())
     bottom = height - 1 if crosses else int((last % height).max())
     return [float(left), float(top), float(right - left + 1), float(bottom - top + 1)]
-
-
-def _decode(text: str) -> np.ndarray:
-    """Runs of the text form."""
-    codes = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - 48
-    more = (codes & 32) > 0
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or more[-1]:
-        raise ValueError("counts: this text is no run-length code")
-    starts = np.flatnonzero(np.concatenate(([True], ~more[:-1])))
-    lengths = np.diff(np.append(starts, len(codes)))
-    if lengths.max() > _LONGEST:
-        raise ValueError("counts: this text is no run-length code")
-    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
-    numbers = np.add.reduceat((codes & 31) << shifts, starts)
-    negative = (codes[starts + lengths - 1] & 16) > 0
-    numbers[negative] -= np.int64(1) << (5 * lengths[negative])
-    numbers[1::2] = np.cumsum(numbers[1::2])
-    numbers[2::2] = np.cumsum(numbers[2::2])
-    return numbers

@@ -43,6 +43,7 @@ class RawSequence:
         label: class name of the whole sequence, or None.
         recording, split: as the source says, or None.
         attributes: anything else that the source knows.
+        masks: M texts of `seqdet.rle`, "" where the mask is not known; () where none is read.
     """
 
     name: str
@@ -64,6 +65,7 @@ class RawSequence:
     split: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
     frame_files: Mapping[int, Path] = field(default_factory=dict)
+    masks: tuple[str, ...] = ()
 
     def place(self, index: int) -> str:
         """Where box ``index`` was read, for messages."""

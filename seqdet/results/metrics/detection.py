@@ -226,10 +226,10 @@ def coco_precision(
         "categories": [{"id": k, "name": str(k)} for k in range(classes)],
     }
     evaluation = COCOeval_faster(
-        COCO({**header, "annotations": _annotations(truth)}, print_function=_quiet),
-        COCO({**header, "annotations": _annotations(detected)}, print_function=_quiet),
+        COCO({**header, "annotations": _annotations(truth)}, print_function=quiet),
+        COCO({**header, "annotations": _annotations(detected)}, print_function=quiet),
         "bbox",
-        print_function=_quiet,
+        print_function=quiet,
     )
     parameters = evaluation.params
     parameters.areaRng = [[low**2, high**2] for low, high in sides_px]
@@ -278,6 +278,6 @@ def _mean(precision: np.ndarray) -> float | None:
     return float(defined.mean()) if defined.size else None
 
 
-def _quiet(message: object) -> None:
+def quiet(message: object) -> None:
     """Where faster-coco-eval's chatter goes: standard output belongs to the command."""
     logging.getLogger(__name__).debug("%s", message)

@@ -12,7 +12,7 @@ Metrics take two sequences of equal length, ``truths[i]`` belonging to ``predict
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class SequenceTruth:
         sequence_class_id: class of the whole clip; -1 when unknown (left out of sequence accuracy).
         recording: clips of one recording are not independent; the bootstrap draws recordings.
         name: of the clip, for messages.
+        size_wh: of its frames, where there are masks.
+        masks: (M,) texts of `seqdet.rle`, "" where not known; empty where none is.
     """
 
     times_s: np.ndarray
@@ -42,6 +44,8 @@ class SequenceTruth:
     sequence_class_id: int = -1
     recording: str = ""
     name: str = ""
+    size_wh: tuple[int, int] = (0, 0)
+    masks: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
 
     def __post_init__(self) -> None:
         _check_columns(
@@ -65,6 +69,7 @@ class SequenceTruth:
         sequence_class_id: int = -1,
         recording: str = "",
         name: str = "",
+        size_wh: tuple[int, int] = (0, 0),
     ) -> SequenceTruth:
         """Join the truths of T frames, one ``Targets`` a frame, empty ones included."""
         if len(targets) != len(times_s):
@@ -78,6 +83,8 @@ class SequenceTruth:
             sequence_class_id=sequence_class_id,
             recording=recording,
             name=name,
+            size_wh=size_wh,
+            masks=_masks([one.masks or ("",) * len(one) for one in targets]),
         )
 
     def per_frame(self) -> Iterator[slice]:
@@ -97,6 +104,7 @@ class SequencePredictions:
         track_ids: (N,) int64 from 1; -1 for a box without a track (tracking metrics leave it out).
         track_class_ids: (N,) int64: class of the whole track so far; -1: unknown, ``class_ids`` counts.
         sequence_class_id: predicted class of the whole clip; -1 for none, which counts as wrong.
+        masks: (N,) texts of `seqdet.rle`; empty where the model makes none.
     """
 
     frame_ids: np.ndarray
@@ -106,6 +114,7 @@ class SequencePredictions:
     track_ids: np.ndarray
     track_class_ids: np.ndarray
     sequence_class_id: int = -1
+    masks: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
 
     def __post_init__(self) -> None:
         _check_columns(
@@ -134,6 +143,7 @@ class SequencePredictions:
             track_ids=_joined([d.track_ids for d in detections], np.int64, (0,)),
             track_class_ids=_joined([d.track_class_ids for d in detections], np.int64, (0,)),
             sequence_class_id=sequence_class_id,
+            masks=_masks([d.masks for d in detections]),
         )
 
     @property
@@ -151,6 +161,7 @@ class SequencePredictions:
             track_ids=self.track_ids[keep],
             track_class_ids=self.track_class_ids[keep],
             sequence_class_id=self.sequence_class_id,
+            masks=self.masks[keep] if len(self.masks) else self.masks,
         )
 
     def at_least(self, score: float) -> SequencePredictions:
@@ -160,6 +171,12 @@ class SequencePredictions:
     def per_frame(self, frames: int) -> Iterator[slice]:
         """For each of ``frames`` frames, where its boxes lie in the flat arrays."""
         return _slices(self.frame_ids, frames)
+
+
+def _masks(of_frames: Sequence[Sequence[str] | np.ndarray]) -> np.ndarray:
+    """All texts in one array; empty where every one is ""."""
+    texts = [text for masks in of_frames for text in masks]
+    return np.array(texts if any(texts) else [], object)
 
 
 def paired(
