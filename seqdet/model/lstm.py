@@ -19,7 +19,7 @@ The peepholes (Gers and Schmidhuber, 2000) multiply element by element; on maps 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -45,12 +45,15 @@ def _tanh(x: Tensor) -> Tensor:
 
 
 def gates(
-    pre: Tensor, cell: Tensor, peephole: Tensor | None, squash: Callable[[Tensor], Tensor] = _tanh
+    pre: Tensor | Sequence[Tensor],
+    cell: Tensor,
+    peephole: Tensor | None,
+    squash: Callable[[Tensor], Tensor] = _tanh,
 ) -> CellState:
     """The five equations, given the sums of the x, h and b terms.
 
     Args:
-        pre: (B, 4S, ...) sums in the order i, f, g, o.
+        pre: (B, 4S, ...) sums in the order i, f, g, o, or the four (B, S, ...).
         cell: (B, S, ...) c_{t-1}.
         peephole: (3, S, ...) weights of c_{t-1} in i, f, o, or None.
         squash: what stands for tanh.
@@ -64,9 +67,11 @@ def gates(
     return CellState(torch.sigmoid(o) * squash(new_cell), new_cell)
 
 
-def gate_sums(pre: Tensor, cell: Tensor, peephole: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def gate_sums(
+    pre: Tensor | Sequence[Tensor], cell: Tensor, peephole: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What goes into the sigmoids of i, f, o and the tanh of g, in the order i, f, g, o; as ``gates``."""
-    i, f, g, o = pre.chunk(4, dim=1)
+    i, f, g, o = pre.chunk(4, dim=1) if isinstance(pre, Tensor) else pre
     if peephole is not None:  # the sums are promoted to the precision of the cell
         i, f, o = i + peephole[0] * cell, f + peephole[1] * cell, o + peephole[2] * cell
     return i, f, g, o
@@ -160,11 +165,22 @@ class BottleneckConvLSTM(nn.Module):
         refined = []
         for t in range(frames):
             b = nn.functional.hardswish(from_input[:, t] + self.hidden_path(state.hidden))
-            state = gates(self.gate_path(b), state.cell, self.peephole)
+            # Other runtimes copy maps to split them (docs/decisions/016); PyTorch does not.
+            pre = self._gates_apart(b) if torch.compiler.is_exporting() else self.gate_path(b)
+            state = gates(pre, state.cell, self.peephole)
             # W [h; b] in two parts, which saves joining the maps.
             memory = nn.functional.conv2d(state.hidden, from_hidden, self.output.bias)
             refined.append(x[:, t] + memory + nn.functional.conv2d(b, from_bottleneck))
         return torch.stack(refined, dim=1), state
+
+    def _gates_apart(self, b: Tensor) -> list[Tensor]:
+        """``gate_path`` as a convolution for each gate."""
+        depthwise, pointwise = self.gate_path
+        spread, weight, bias = depthwise(b), pointwise.get_parameter("weight"), pointwise.get_parameter("bias")
+        return [
+            nn.functional.conv2d(spread, of_gate, bias_of_gate)
+            for of_gate, bias_of_gate in zip(weight.chunk(4), bias.chunk(4), strict=True)
+        ]
 
 
 def _depthwise_separable(inputs: int, outputs: int, bias: bool) -> nn.Sequential:

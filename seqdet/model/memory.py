@@ -89,7 +89,7 @@ class ClipMemory(nn.Module):
         cells = [feature.shape[-2] * feature.shape[-1] for feature in maps]
         embedding = torch.zeros(1, device=weights.device)
         for feature, of_level in zip(maps, weights.split(cells, dim=2), strict=True):
-            pooled = of_level.to(feature.dtype) @ feature.flatten(2).transpose(1, 2)
+            pooled = of_level.to(feature.dtype) @ feature.permute(0, 2, 3, 1).flatten(1, 2)
             embedding = embedding + pooled.squeeze(1).float()
         rest = torch.cat([heads.class_logits, heads.motion / heads.strides[:, None]], dim=2).detach()
         best = heads.objectness.detach().amax(dim=1, keepdim=True)

@@ -33,7 +33,7 @@ from seqdet.model.memory import DetectorState
 HEADS = ("objectness", "class_logits", "boxes_xyxy", "motion")
 NEXT = "next_"
 # Of names, shapes, order and meaning of what goes in and comes out; a graph of another version is made again.
-STEP_VERSION = 1
+STEP_VERSION = 2
 
 
 class StepModel(nn.Module):
