@@ -33,6 +33,15 @@ Runtime = Annotated[
     Literal["auto", "torch", "openvino", "onnx"],
     typer.Option(help="What computes the model. auto: OpenVINO on a CPU where that pays, else PyTorch."),
 ]
+Every = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=30,
+        help="The network sees every so-manyth frame; boxes between are carried (docs/performance.md).",
+        metavar="N",
+    ),
+]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 

@@ -10,11 +10,13 @@ import typer
 
 from seqdet.cli.common import (
     Device,
+    Every,
     Force,
     Json,
     Model,
     Quiet,
     Runtime,
+    say,
     say_error,
     say_warnings,
     show,
@@ -54,6 +56,13 @@ def detect(
     device: Device = "auto",
     runtime: Runtime = "auto",
     score: Annotated[float, typer.Option(min=0, max=1, help="Smallest score of a detection.")] = SHOWN_SCORE,
+    every: Every = 1,
+    fps_target: Annotated[
+        float | None,
+        typer.Option(
+            help="Choose --every, as this machine measures now, for so many frames a second.", metavar="FPS"
+        ),
+    ] = None,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop each source after so many frames.")
     ] = None,
@@ -143,6 +152,8 @@ def detect(
             raise UsageError("--corpus and --out-dir belong together")
         if sources or out or save or force or max_frames or max_pixels != MAX_PIXELS:
             raise UsageError("--corpus takes no SOURCE, --out, --save, --max-frames, --max-pixels or --force")
+        if every != 1 or fps_target is not None:
+            raise UsageError("--corpus takes no --every or --fps-target")
         run_corpus(
             corpus,
             out_dir,
@@ -168,6 +179,10 @@ def detect(
         )
     if not sources:
         raise UsageError("missing SOURCE: a video, a folder of frames, a stream; or --corpus MANIFEST")
+    if every != 1 and fps_target is not None:
+        raise UsageError("--fps-target chooses --every: give one of the two")
+    if fps_target is not None and not 0 < fps_target < 1e4:
+        raise UsageError(f"--fps-target {fps_target:g}: give frames a second, such as 30")
     # Decoding and encoding share the cores with the model: its waiting threads must sleep, not spin. OpenMP
     # reads this when torch is imported, and only then.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -198,6 +213,8 @@ def detect(
             score=score,
             max_frames=max_frames,
             max_pixels=max_pixels,
+            every=every,
+            fps_target=fps_target,
             force=force,
             progress=progress,
             rehearsal=rehearsal,
@@ -206,6 +223,8 @@ def detect(
         say_warnings(one.warnings, quiet=quiet)
         if one.error:
             say_error(one.error)
+    if fps_target is not None and report.sources:
+        say(f"--fps-target chose --every {report.sources[0].every}", quiet=quiet)
     if json:
         show_json({"sources": report.sources})
     else:

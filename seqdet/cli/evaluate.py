@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdet.cli.common import Device, Force, Json, Model, Quiet, Runtime, say, show, show_json, table
+from seqdet.cli.common import Device, Every, Force, Json, Model, Quiet, Runtime, say, show, show_json, table
 from seqdet.cli.progress import Progress
 from seqdet.errors import UsageError
 
@@ -37,6 +37,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     runtime: Runtime = "torch",
+    every: Every = 1,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -60,6 +61,7 @@ def evaluate(
             out=out,
             device=device,
             runtime=runtime,
+            every=every,
             force=force,
             progress=progress,
         )

@@ -176,7 +176,11 @@ class BottleneckConvLSTM(nn.Module):
     def _gates_apart(self, b: Tensor) -> list[Tensor]:
         """``gate_path`` as a convolution for each gate."""
         depthwise, pointwise = self.gate_path
-        spread, weight, bias = depthwise(b), pointwise.get_parameter("weight"), pointwise.get_parameter("bias")
+        spread, weight, bias = (
+            depthwise(b),
+            pointwise.get_parameter("weight"),
+            pointwise.get_parameter("bias"),
+        )
         return [
             nn.functional.conv2d(spread, of_gate, bias_of_gate)
             for of_gate, bias_of_gate in zip(weight.chunk(4), bias.chunk(4), strict=True)

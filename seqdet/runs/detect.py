@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from seqdet.results.sinks import open_sink
 from seqdet.results.tracks import finish
 from seqdet.runs.classify import Classifier, find_classifier
 from seqdet.runs.device import threads_shared_by
+from seqdet.runs.pace import every_for, with_every
 from seqdet.runs.stream import Model, StreamState, load, with_score
 from seqdet.types import Frame, FrameResult, SequenceResult
 from seqdet.video.prefetch import prefetch
@@ -60,6 +61,7 @@ class SourceReport:
         warnings: sentences for the user.
         error: what went wrong with this source, or None.
         exit_code: of that error; 0 without one.
+        every: the network saw every so-manyth frame; boxes between were carried.
     """
 
     source: str
@@ -75,6 +77,7 @@ class SourceReport:
     warnings: tuple[str, ...] = ()
     error: str | None = None
     exit_code: int = 0
+    every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ def detect_files(
     score: float = SHOWN_SCORE,
     max_frames: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    every: int = 1,
+    fps_target: float | None = None,
     force: bool = False,
     progress: Progress | None = None,
     rehearsal: Rehearsal | None = None,
@@ -119,6 +124,8 @@ def detect_files(
         score: smallest score of a reported detection, 0..1.
         max_frames: stop each source after so many frames.
         max_pixels: a source with larger pictures is refused before they are decoded.
+        every: the network sees every so-manyth frame, boxes between are carried.
+        fps_target: instead, ``every`` is chosen so that this machine does so many frames a second.
         force: replace outputs that exist.
         progress: is told how far each source is.
         rehearsal: of these sources, where the caller has begun it while it loaded libraries.
@@ -144,9 +151,15 @@ def detect_files(
     loaded = find_classifier(model, device) or with_score(
         load(model, device, runtime, expected_frames=expected, tell=tell), score
     )
+    if isinstance(loaded, Classifier) and (every != 1 or fps_target is not None):
+        raise UsageError("--every, --fps-target: a sequence classifier has no boxes to carry between frames")
     reports = []
     with ExitStack() as stack:
         stack.enter_context(threads_shared_by(2))  # the two halves of the network
+        if isinstance(loaded, Model):
+            if fps_target is not None:
+                tell("measuring how long a frame takes")
+            loaded = with_every(loaded, every if fps_target is None else every_for(loaded, fps_target))
         sinks = [
             stack.enter_context(open_sink(path, loaded.classes, overwrite=force, sources=len(names)))
             for path in save
@@ -157,14 +170,21 @@ def detect_files(
             try:
                 if crash := rehearsed.get(name, Rehearsed()).crash:
                     raise InputError(crash)
-                reports.append(
-                    detect_one(name, target, sinks, loaded, max_frames, force, progress, max_pixels)
-                )
+                report = detect_one(name, target, sinks, loaded, max_frames, force, progress, max_pixels)
+                reports.append(_against(report, fps_target))
             except InputError as error:
                 if len(names) == 1:
                     raise
                 reports.append(SourceReport(name, error=str(error), exit_code=error.exit_code))
     return DetectReport(tuple(reports))
+
+
+def _against(report: SourceReport, fps_target: float | None) -> SourceReport:
+    """The report, with a warning where the target was missed."""
+    if fps_target is None or report.fps >= fps_target or not report.frames:
+        return report
+    missed = f"{report.source}: {report.fps:g} frames a second, below the {fps_target:g} of --fps-target"
+    return replace(report, warnings=(*report.warnings, missed))
 
 
 def _output_names(names: Sequence[str], out: Path | None) -> list[Path | None]:
@@ -266,6 +286,7 @@ def detect_one(
         warnings=tuple(warnings),
         error=account.message if short else None,
         exit_code=4 if short else 0,
+        every=model.options.every if isinstance(model, Model) else 1,
     )
 
 

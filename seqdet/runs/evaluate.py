@@ -72,6 +72,7 @@ def evaluate(
     out: Path | None = None,
     device: str = "auto",
     runtime: str | None = None,
+    every: int = 1,
     force: bool = False,
     controls: bool = True,
     progress: Progress | None = None,
@@ -88,6 +89,7 @@ def evaluate(
         out: folder for ``eval.json``, ``report.html`` and the worst clips.
         device: "auto", "cpu" or "cuda".
         runtime: what computes the model, see ``runtimes.choose_runtime``.
+        every: the network sees every so-manyth frame only, as with ``detect --every``.
         force: replace an evaluation that is there.
         controls: also measure every one of ``CONTROLS`` (four times the work).
         progress: is told how far it is.
@@ -110,7 +112,10 @@ def evaluate(
     if out is not None:
         prepare_folder(out, force, clips=isinstance(loaded, Model))
     if isinstance(loaded, Classifier):
+        if every != 1:
+            raise UsageError("--every: a sequence classifier has no boxes to carry from frame to frame")
         return evaluate_classifier(loaded, sequences, max_frames, controls, out, progress)
+    loaded = loaded.with_options(replace(loaded.options, every=every))
     measured = measure(loaded, dataset, sequences, max_frames=max_frames, label="memory", progress=progress)
     figures, drawn = _figures(measured, loaded.classes)
     figures["controls"] = {}
@@ -134,6 +139,7 @@ def evaluate(
     if out is not None:
         about = {"model": str(model), "data": data.name, "split": split}
         about |= where or {}
+        about |= {"network": f"in every {every}th frame"} if every > 1 else {}
         about |= {"first frames of each clip": str(max_frames)} if max_frames else {}
         write_report(out, figures, measured, sequences, loaded.classes, about, progress)
     return figures

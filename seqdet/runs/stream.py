@@ -9,10 +9,11 @@ preprocess -> detector -> postprocess -> association -> track memory -> labels
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,18 +21,16 @@ from torch import Tensor
 
 from seqdet.boxes import Letterbox
 from seqdet.data.transforms.geometry import preprocess
-from seqdet.defaults import SHOWN_SCORE
 from seqdet.errors import UsageError
 from seqdet.model.checkpoint import ModelCard, load_model
 from seqdet.model.detector import Detector, DetectorOutput
 from seqdet.model.difference import FrameAverages
 from seqdet.model.fold import fold_batchnorm
 from seqdet.model.lstm import CellState
-from seqdet.model.memory import DetectorState, box_features
-from seqdet.results.postprocess import PostprocessOptions, RawPicture, postprocess, to_source
+from seqdet.model.memory import box_features
+from seqdet.results.postprocess import RawPicture, postprocess, to_source
 from seqdet.results.track_sizes import with_steady_sizes
 from seqdet.results.tracks import (
-    TrackOptions,
     TrackState,
     associate,
     initial_track_state,
@@ -40,11 +39,13 @@ from seqdet.results.tracks import (
 )
 from seqdet.runs.device import choose_device
 from seqdet.runs.exported import WEIGHTS, is_exported, read_exported
+from seqdet.runs.frames_between import results_between
 from seqdet.runs.glimpses import looked_closer
 from seqdet.runs.network import Network
 from seqdet.runs.object_masks import with_masks
 from seqdet.runs.runtimes import choose_runtime, network_of_export, network_of_weights
 from seqdet.runs.shipped import find_model
+from seqdet.runs.stream_values import StreamOptions, StreamState
 from seqdet.runs.track_words import sequence_class, velocity, with_track_memory
 from seqdet.types import Detections, Frame, FrameResult, label_of
 from seqdet.video.prefetch import prefetch
@@ -54,54 +55,6 @@ NOMINAL_FPS = 30.0
 # Frames that go through the network together where the source does not wait for the answer; the result is the
 # same, the arithmetic denser.
 FRAMES_AT_ONCE = 4
-
-
-class StreamState(NamedTuple):
-    """Everything that is remembered of one stream.
-
-    Attributes:
-        detector: the network's memories, for a batch of one; None before the first frame.
-        tracks: the track table.
-        frames: frames seen so far.
-        sequence_evidence: (K,) float64 summed evidence for the class of the sequence.
-    """
-
-    detector: DetectorState | None
-    tracks: TrackState
-    frames: int
-    sequence_evidence: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOptions:
-    """How raw predictions become results.
-
-    Attributes:
-        min_score: smallest score of a detection that is reported, 0..1.
-        postprocess: which boxes are kept before association.
-        tracks: how detections become tracks.
-        class_memory: how much a track's evidence weighs in the class of its detections, 0..1.
-        score_memory: how much a track's smoothed score weighs in the score of its detections, 0..1.
-        size_memory_s: seconds over which the size of a track's boxes is averaged; 0: as each frame says.
-        unconfirmed_factor: what the score of a detection without a confirmed track is multiplied with, 0..1.
-        glimpses: how many tracks are looked at more closely in a frame, by models that were trained for it.
-        realness_power: how much it costs a track to look like nothing from near; 0 switches it off.
-        memory: False forgets everything in the network after every frame: a control of every evaluation.
-        track_class: what names a track: "memory", the track LSTM, or "vote", a majority vote of its boxes,
-            each for the class that its frame takes it for.
-    """
-
-    min_score: float = SHOWN_SCORE
-    postprocess: PostprocessOptions = field(default_factory=PostprocessOptions)
-    tracks: TrackOptions = field(default_factory=TrackOptions)
-    class_memory: float = 0.75
-    score_memory: float = 0.7
-    size_memory_s: float = 0.4
-    unconfirmed_factor: float = 0.3
-    glimpses: int = 1
-    realness_power: float = 2.0
-    memory: bool = True
-    track_class: Literal["memory", "vote"] = "memory"
 
 
 class _Embedded(NamedTuple):
@@ -196,6 +149,16 @@ class Model:
 
         With ``ahead``, frames are embedded in a thread of their own, a few groups ahead.
         """
+        if self.options.every == 1:
+            return self._seen(frames, frames_at_once, ahead)
+        at_once = max(1, frames_at_once // self.options.every)  # those between wait for them, in memory
+        sparse = self.with_options(self.options.in_seen_frames())
+        see = partial(sparse._seen, frames_at_once=at_once, ahead=ahead)
+        return results_between(frames, self.options.every, see, lambda state: state.tracks)
+
+    def _seen(
+        self, frames: Iterable[Frame], frames_at_once: int, ahead: bool
+    ) -> Generator[tuple[FrameResult, StreamState], None, None]:
         state = self.initial_state()
         embedded = self._embedded(frames, frames_at_once)
         for group in prefetch(embedded, depth=2) if ahead else embedded:
