@@ -63,6 +63,9 @@ def detect(
             help="Choose --every, as this machine measures now, for so many frames a second.", metavar="FPS"
         ),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="So many sources at once, each in a process of its own; on the CPU.")
+    ] = 1,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop each source after so many frames.")
     ] = None,
@@ -152,8 +155,8 @@ def detect(
             raise UsageError("--corpus and --out-dir belong together")
         if sources or out or save or force or max_frames or max_pixels != MAX_PIXELS:
             raise UsageError("--corpus takes no SOURCE, --out, --save, --max-frames, --max-pixels or --force")
-        if every != 1 or fps_target is not None:
-            raise UsageError("--corpus takes no --every or --fps-target")
+        if every != 1 or fps_target is not None or jobs != 1:
+            raise UsageError("--corpus takes no --every, --fps-target or --jobs; it has --workers")
         run_corpus(
             corpus,
             out_dir,
@@ -215,6 +218,7 @@ def detect(
             max_pixels=max_pixels,
             every=every,
             fps_target=fps_target,
+            jobs=jobs,
             force=force,
             progress=progress,
             rehearsal=rehearsal,

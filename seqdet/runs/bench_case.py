@@ -22,7 +22,7 @@ from seqdet.data.transforms.geometry import preprocess
 from seqdet.errors import UsageError
 from seqdet.results.draw import Annotator
 from seqdet.runs.bench_profile import profile
-from seqdet.runs.detect import detect_one
+from seqdet.runs.detect_source import detect_one
 from seqdet.runs.device import keep_freed_memory, threads_shared_by
 from seqdet.runs.stream import Model, load
 from seqdet.types import Frame

@@ -23,7 +23,7 @@ from seqdet.runs.classify import Classifier, find_classifier
 from seqdet.runs.corpus_cut import detect_part, join_parts, plan_parts, read_part
 from seqdet.runs.corpus_store import SCHEMES, fetch
 from seqdet.runs.corpus_values import Fingerprint, Job, Outcome, Part, Unit
-from seqdet.runs.detect import detect_one
+from seqdet.runs.detect_source import detect_one
 from seqdet.runs.shared_network import SharedNetwork
 from seqdet.runs.stream import Model, load, with_score
 from seqdet.types import FrameResult, SequenceResult

@@ -1,83 +1,29 @@
-"""Detection in sources: decode, detect, draw, encode and save rows, each stage ahead of the next.
-
-Every source ends with an account: frames decoded against promised, frames detected, frames written.
-"""
+"""Detection in many sources, one after the other or in several processes; ``detect_source`` does each."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+
+import torch
 
 from seqdet.defaults import MAX_PIXELS, SHOWN_SCORE
 from seqdet.errors import InputError, UsageError
-from seqdet.results.draw import Annotator
 from seqdet.results.sinks import open_sink
-from seqdet.results.tracks import finish
 from seqdet.runs.classify import Classifier, find_classifier
+from seqdet.runs.detect_jobs import Job, detect_in_processes
+from seqdet.runs.detect_source import Progress, SourceReport, detect_one, expected_frames
 from seqdet.runs.device import threads_shared_by
 from seqdet.runs.pace import every_for, with_every
-from seqdet.runs.stream import Model, StreamState, load, with_score
-from seqdet.types import Frame, FrameResult, SequenceResult
-from seqdet.video.prefetch import prefetch
-from seqdet.video.reader import VideoReader, expand_sources, open_video
+from seqdet.runs.stream import Model, load, with_score
+from seqdet.video.reader import expand_sources
 from seqdet.video.rehearsal import Rehearsal, Rehearsed
-from seqdet.video.writer import VideoWriter, fitted, refuse_same_file
+from seqdet.video.writer import refuse_same_file
 
-# (label of what is worked on, frames done, frames in all where known)
-Progress = Callable[[str, int, int | None], None]
 VIDEO_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
-
-
-class RowSink(Protocol):
-    """Where the rows of a source go."""
-
-    def write(self, source: str, result: FrameResult) -> None:
-        """Take what one frame holds."""
-
-    def end_sequence(self, sequence: SequenceResult) -> None:
-        """Take what the whole source held."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceReport:
-    """The account of one source.
-
-    Attributes:
-        source: as the user named it (passwords hidden).
-        frames: frames detected in.
-        decoded: frames decoded.
-        detections: boxes reported.
-        tracks: tracks confirmed.
-        fps: frames a second of the whole run over this source.
-        seconds: time that it took.
-        out: the annotated video, or None.
-        label: class of the sequence, "" when nothing was found.
-        score: its confidence, 0..1.
-        warnings: sentences for the user.
-        error: what went wrong with this source, or None.
-        exit_code: of that error; 0 without one.
-        every: the network saw every so-manyth frame; boxes between were carried.
-    """
-
-    source: str
-    frames: int = 0
-    decoded: int = 0
-    detections: int = 0
-    tracks: int = 0
-    fps: float = 0.0
-    seconds: float = 0.0
-    out: str | None = None
-    label: str = ""
-    score: float = 0.0
-    warnings: tuple[str, ...] = ()
-    error: str | None = None
-    exit_code: int = 0
-    every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +54,7 @@ def detect_files(
     max_pixels: int = MAX_PIXELS,
     every: int = 1,
     fps_target: float | None = None,
+    jobs: int = 1,
     force: bool = False,
     progress: Progress | None = None,
     rehearsal: Rehearsal | None = None,
@@ -126,6 +73,7 @@ def detect_files(
         max_pixels: a source with larger pictures is refused before they are decoded.
         every: the network sees every so-manyth frame, boxes between are carried.
         fps_target: instead, ``every`` is chosen so that this machine does so many frames a second.
+        jobs: so many sources at once, each in a process of its own, on the CPU.
         force: replace outputs that exist.
         progress: is told how far each source is.
         rehearsal: of these sources, where the caller has begun it while it loaded libraries.
@@ -151,25 +99,39 @@ def detect_files(
     loaded = find_classifier(model, device) or with_score(
         load(model, device, runtime, expected_frames=expected, tell=tell), score
     )
-    if isinstance(loaded, Classifier) and (every != 1 or fps_target is not None):
-        raise UsageError("--every, --fps-target: a sequence classifier has no boxes to carry between frames")
-    reports = []
+    if isinstance(loaded, Classifier) and (every != 1 or fps_target is not None or jobs > 1):
+        raise UsageError("--every, --fps-target and --jobs are for detectors, not for a sequence classifier")
+    known = {
+        number: SourceReport(name, error=crash, exit_code=InputError.exit_code)
+        for number, name in enumerate(names)
+        if (crash := rehearsed.get(name, Rehearsed()).crash)
+    }
     with ExitStack() as stack:
-        stack.enter_context(threads_shared_by(2))  # the two halves of the network
-        if isinstance(loaded, Model):
-            if fps_target is not None:
-                tell("measuring how long a frame takes")
-            loaded = with_every(loaded, every if fps_target is None else every_for(loaded, fps_target))
         sinks = [
             stack.enter_context(open_sink(path, loaded.classes, overwrite=force, sources=len(names)))
             for path in save
         ]
         if len(names) > 1 and out is not None:
             out.mkdir(parents=True, exist_ok=True)
-        for name, target in zip(names, outs, strict=True):
+        if jobs > 1 and len(names) > 1 and isinstance(loaded, Model):
+            if fps_target is not None:
+                raise UsageError("--fps-target is for one stream at a time; give --every with --jobs")
+            if loaded.device.type != "cpu":
+                raise UsageError("--jobs is for CPUs; on a GPU use --corpus with --streams, or --device cpu")
+            threads = max(1, torch.get_num_threads() // jobs)
+            limits = max_frames, max_pixels
+            job = Job(str(model), runtime, expected, score, every, *limits, force, threads)
+            return DetectReport(tuple(detect_in_processes(names, outs, known, sinks, job, jobs, progress)))
+        stack.enter_context(threads_shared_by(2))  # the two halves of the network
+        if isinstance(loaded, Model):
+            if fps_target is not None:
+                tell("measuring how long a frame takes")
+            loaded = with_every(loaded, every if fps_target is None else every_for(loaded, fps_target))
+        reports = []
+        for number, (name, target) in enumerate(zip(names, outs, strict=True)):
             try:
-                if crash := rehearsed.get(name, Rehearsed()).crash:
-                    raise InputError(crash)
+                if number in known:
+                    raise InputError(known[number].error or name)
                 report = detect_one(name, target, sinks, loaded, max_frames, force, progress, max_pixels)
                 reports.append(_against(report, fps_target))
             except InputError as error:
@@ -210,7 +172,7 @@ def _frames_of_all(
     """How many frames there may be to detect in; None where a source has no end."""
     total = 0
     for name in names:
-        expected = _expected_frames(rehearsed.get(name, Rehearsed()).promised, max_frames)
+        expected = expected_frames(rehearsed.get(name, Rehearsed()).promised, max_frames)
         if expected is None:
             return None
         total += expected
@@ -220,121 +182,3 @@ def _frames_of_all(
 def _told(progress: Progress | None, text: str) -> None:
     if progress is not None:
         progress(text, 0, None)
-
-
-def detect_one(
-    name: str,
-    out: Path | None,
-    sinks: Sequence[RowSink],
-    model: Model | Classifier,
-    max_frames: int | None,
-    force: bool,
-    progress: Progress | None,
-    max_pixels: int = MAX_PIXELS,
-) -> SourceReport:
-    """Detect in one source with a loaded model; the arguments are those of ``detect_files``."""
-    started = time.perf_counter()
-    with ExitStack() as stack:
-        reader = stack.enter_context(open_video(name, max_pixels=max_pixels))
-        writer = None
-        if out is not None:
-            audio = name if Path(name).is_file() else None
-            writer = VideoWriter(
-                out,
-                size_wh=reader.info.size_wh,
-                fps_hint=reader.info.fps,
-                audio_from=audio,
-                pixel_aspect=reader.info.pixel_aspect,
-                overwrite=force,
-            )
-            stack.enter_context(writer)
-        counts = _Counts()
-        stages = prefetch(_detected(model, _limited(reader, max_frames)), depth=8)
-        stack.callback(stages.close)
-        annotator = Annotator(model.classes)
-        expected = _expected_frames(reader.info.frames_promised, max_frames)
-        try:
-            for result, state in stages:
-                counts.take(result, state)
-                for sink in sinks:
-                    sink.write(reader.info.source, result)
-                if writer is not None:
-                    writer.write(fitted(annotator.draw(result), writer.size_wh), result.time_s)
-                if progress is not None:
-                    progress(reader.info.source, counts.frames, expected)
-        finally:
-            sequence = counts.sequence(reader.info.source, model.classes)
-            if counts.frames:
-                for sink in sinks:
-                    sink.end_sequence(sequence)
-    seconds = time.perf_counter() - started
-    account = reader.report
-    stopped_early = max_frames is not None and counts.frames >= max_frames
-    short = account.short and not stopped_early
-    warnings = (*account.warnings, *(writer.warnings if writer is not None else ()))
-    return SourceReport(
-        source=reader.info.source,
-        frames=counts.frames,
-        decoded=counts.frames if stopped_early else account.decoded,
-        detections=counts.detections,
-        tracks=len(sequence.tracks),
-        fps=round(counts.frames / seconds, 2),
-        seconds=round(seconds, 3),
-        out=str(out) if out is not None else None,
-        label=sequence.label,
-        score=round(sequence.score, 4),
-        warnings=tuple(warnings),
-        error=account.message if short else None,
-        exit_code=4 if short else 0,
-        every=model.options.every if isinstance(model, Model) else 1,
-    )
-
-
-@dataclass(slots=True)
-class _Counts:
-    """What one source gave so far."""
-
-    frames: int = 0
-    detections: int = 0
-    first_s: float = 0.0
-    last_s: float = 0.0
-    label: str = ""
-    score: float = 0.0
-    state: StreamState | None = None
-
-    def take(self, result: FrameResult, state: StreamState | None) -> None:
-        if self.frames == 0:
-            self.first_s = result.time_s
-        self.frames += 1
-        self.detections += len(result.detections)
-        self.last_s = result.time_s
-        self.label, self.score, self.state = result.sequence_label, result.sequence_score, state
-
-    def sequence(self, source: str, classes: tuple[str, ...]) -> SequenceResult:
-        """The account of the whole sequence; its last frame lasts as long as the others did on average."""
-        span = self.last_s - self.first_s
-        duration = span * self.frames / (self.frames - 1) if self.frames > 1 else 0.0
-        tracks = finish(self.state.tracks, classes) if self.state is not None else ()
-        return SequenceResult(source, self.frames, duration, self.label, self.score, tracks)
-
-
-def _detected(
-    model: Model | Classifier, frames: Iterator[Frame]
-) -> Iterator[tuple[FrameResult, StreamState | None]]:
-    if isinstance(model, Classifier):  # it has no tracks that would be told at the end
-        return ((result, None) for result in model.results(prefetch(frames, depth=8)))
-    return model.results_and_states(prefetch(frames, depth=8), ahead=True)
-
-
-def _limited(reader: VideoReader, max_frames: int | None) -> Iterator[Frame]:
-    for count, frame in enumerate(reader, start=1):
-        yield frame
-        if max_frames is not None and count >= max_frames:
-            return
-
-
-def _expected_frames(promised: int | None, max_frames: int | None) -> int | None:
-    """How many frames a progress bar may hope for."""
-    if max_frames is None:
-        return promised
-    return max_frames if promised is None else min(promised, max_frames)
