@@ -25,9 +25,11 @@ def export(
         Path | None, typer.Option(help="Folder to write; named after model and runtime.", metavar="DIR")
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Whole numbers of eight bits, if the gate allows.")
+        bool, typer.Option("--int8", help="Whole numbers of eight bits (openvino, onnx), if the gate allows.")
     ] = False,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Shorter numbers, if the gate allows.")] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Shorter numbers (openvino), if the gate allows.")
+    ] = False,
     clip: Annotated[
         list[Path] | None,
         typer.Option(help="Video for parity and calibration; may be repeated. Else made up.", metavar="FILE"),

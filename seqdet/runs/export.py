@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -25,9 +26,17 @@ from seqdet.runs.measure import Progress
 from seqdet.runs.network import Network
 from seqdet.runs.parity import Parity, compare
 from seqdet.runs.quantise import LADDER, calibration, quantised
+from seqdet.runs.quantise_onnx import write_quantised_onnx
 from seqdet.runs.shipped import find_model
 from seqdet.runs.step_graph import need, set_batch, step_program, to_openvino, write_onnx
-from seqdet.runs.step_network import Arrays, StepNetwork, onnx_network, openvino_network
+from seqdet.runs.step_network import (
+    Arrays,
+    OpenVinoStep,
+    StepNetwork,
+    onnx_network,
+    onnx_step,
+    openvino_network,
+)
 from seqdet.runs.stream import Model, load
 from seqdet.runs.synth import synth
 from seqdet.runs.whole_folder import partial_folder, put_in_place
@@ -35,8 +44,12 @@ from seqdet.types import Frame
 from seqdet.video.reader import open_video
 
 Tell = Callable[[str], None]
+Inputs = Sequence[dict[str, np.ndarray]]
+# A network with whole numbers, and what puts its graph into the folder.
+Candidate = tuple[Network, Callable[[], object]]
 PARITY_FRAMES = 200
 CALIBRATION_INPUTS = 100
+_PRECISIONS = {"fp32": ("openvino", "onnx", "torch"), "bf16": ("openvino",), "int8": ("openvino", "onnx")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +95,7 @@ def export(
         model: shipped name, run folder or file.
         to: "openvino", "onnx" or "torch".
         out: folder to write; beside the working directory's other files without it.
-        precision: "fp32", or for OpenVINO "bf16" or "int8".
+        precision: "fp32", for OpenVINO and ONNX "int8", for OpenVINO "bf16".
         clips: videos for parity and calibration, 200 frames of each; without any, scenes are made up.
         gate: data set whose val split decides on a smaller precision; the clips do without one.
         limit: at most so many clips of it.
@@ -97,9 +110,10 @@ def export(
         MissingDependencyError: what the runtime needs is not installed.
         OutputError: the folder cannot be written.
     """
-    if precision != "fp32" and to != "openvino":
-        raise UsageError(f"--{precision} is there for --to openvino only; {to} is exported as fp32")
-    for what in ("int8",) if precision == "int8" else (to,) if to != "torch" else ():
+    if to not in _PRECISIONS[precision]:
+        others = " and ".join(f"--to {name}" for name in _PRECISIONS[precision])
+        raise UsageError(f"--{precision} is there for {others} only; {to} is exported as fp32")
+    for what in ("int8",) if (precision, to) == ("int8", "openvino") else (to,) if to != "torch" else ():
         need(what)
     weights = find_model(model)
     target = out or Path(f"{weights.stem}_{to}{'' if precision == 'fp32' else '_' + precision}")
@@ -167,20 +181,39 @@ class _Made:
         return candidate if gate.lets_pass(candidate, "bf16") else None
 
     def _int8(self, graph: Any, gate: Gate, recordings: list[list[Frame]]) -> Model | None:
-        set_batch(graph, self.step, self.size_wh, 1)
         count = sum(len(clip) for clip in recordings)
         every = max(1, count // CALIBRATION_INPUTS)
         self.tell(f"calibration on {count} streamed frames")
-        inputs = calibration(graph, StepModel(self.eager.detector), recordings, self.size_wh, every)
+        if self.to == "openvino":
+            set_batch(graph, self.step, self.size_wh, 1)
+        run = OpenVinoStep(graph.clone(), "f32") if self.to == "openvino" else onnx_step(str(self.path))
+        inputs = calibration(run, StepModel(self.eager.detector), recordings, self.size_wh, every)
         for groups in LADDER:
             self.tell(f"int8 of {', '.join(groups)}")
-            smaller = quantised(graph, self.step, inputs, groups)
-            kept = smaller.clone()  # a network uses its graph up
-            candidate = self._model(openvino_network(self.eager.detector, smaller, self.size_wh))
+            network, keep = (
+                self._openvino_int8(graph, inputs, groups)
+                if self.to == "openvino"
+                else self._onnx_int8(inputs, groups)
+            )
+            candidate = self._model(network)
             if gate.lets_pass(candidate, "int8", groups):
-                save_openvino(kept, self.path)
+                keep()
                 return candidate
         return None
+
+    def _openvino_int8(self, graph: Any, inputs: Inputs, groups: Sequence[str]) -> Candidate:
+        smaller = quantised(graph, self.step, inputs, groups)
+        kept = smaller.clone()  # a network uses its graph up
+        network = openvino_network(self.eager.detector, smaller, self.size_wh)
+        return network, partial(save_openvino, kept, self.path)
+
+    def _onnx_int8(self, inputs: Inputs, groups: Sequence[str]) -> Candidate:
+        smaller = self.path.with_name("int8.onnx")
+        write_quantised_onnx(self.path, smaller, self.step, inputs, groups)
+        network = onnx_network(self.eager.detector, str(smaller))
+        kept = smaller.read_bytes()
+        smaller.unlink()
+        return network, partial(self.path.write_bytes, kept)
 
     def _network(self, graph: Any) -> Network:
         detector = self.eager.detector

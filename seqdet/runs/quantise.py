@@ -18,7 +18,7 @@ import numpy as np
 from seqdet.data.transforms.geometry import preprocess
 from seqdet.model.step import HEADS, NEXT, StepModel
 from seqdet.runs.step_graph import module, nodes_above
-from seqdet.runs.step_network import OpenVinoStep
+from seqdet.runs.step_network import StepFunction
 from seqdet.types import Frame
 
 GROUPS = ("encoder and neck", "memory", "heads")
@@ -29,10 +29,13 @@ _NEVER = {"Constant", "Parameter", "Result"}
 
 
 def calibration(
-    graph: Any, step: StepModel, clips: Sequence[Sequence[Frame]], size_wh: tuple[int, int], every: int
+    run: StepFunction,
+    step: StepModel,
+    clips: Sequence[Sequence[Frame]],
+    size_wh: tuple[int, int],
+    every: int,
 ) -> list[dict[str, np.ndarray]]:
     """Inputs of the step as they come in a stream, so that the state is in range: every so many frames."""
-    run = OpenVinoStep(graph.clone(), "f32")
     inputs = []
     for clip in clips:
         state = {

@@ -193,6 +193,11 @@ def openvino_network(
 
 def onnx_network(detector: Detector, path: str) -> StepNetwork:
     """A network of an .onnx file of the step, computed by onnxruntime on the CPU."""
+    return StepNetwork(detector, onnx_step(path))
+
+
+def onnx_step(path: str) -> StepFunction:
+    """An .onnx file as a step function."""
     onnxruntime = module("onnxruntime")
     onnxruntime.disable_telemetry_events()  # its wheels for Windows report to its makers otherwise
     options = onnxruntime.SessionOptions()
@@ -204,4 +209,4 @@ def onnx_network(detector: Detector, path: str) -> StepNetwork:
     def run(inputs: Arrays) -> Arrays:
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
-    return StepNetwork(detector, run)
+    return run

@@ -152,7 +152,7 @@ def test_a_runtime_that_is_missing_is_said_before_anything_is_written(
 
 def test_only_openvino_has_smaller_precisions(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--int8"):
-        export(tiny, "onnx", out=tmp_path / "out", precision="int8")
+        export(tiny, "torch", out=tmp_path / "out", precision="int8")
 
 
 def test_the_gate_stops_a_candidate_that_finds_something_else(tiny: Path) -> None:
