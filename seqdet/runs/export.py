@@ -21,6 +21,7 @@ from seqdet.errors import OutputError, UsageError
 from seqdet.model.step import NEXT, STEP_VERSION, StepModel
 from seqdet.runs.exported import FILES, SIDECAR, WEIGHTS, Exported, write_sidecar
 from seqdet.runs.gate import Gate, GateData, GateRow
+from seqdet.runs.glimpse_graph import write_glimpse
 from seqdet.runs.graph_cache import save_openvino
 from seqdet.runs.measure import Progress
 from seqdet.runs.network import Network
@@ -156,6 +157,7 @@ class _Made:
         if self.to == "openvino":
             graph = to_openvino(self.program, self.step, self.size_wh)
             save_openvino(graph, self.path)
+            write_glimpse(self.eager.detector, self.path.parent)
         elif self.to == "onnx":
             write_onnx(self.program, self.step, self.path)
         else:

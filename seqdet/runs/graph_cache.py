@@ -20,6 +20,7 @@ from seqdet import __version__
 from seqdet.model.checkpoint import ModelCard
 from seqdet.model.detector import Detector
 from seqdet.model.step import STEP_VERSION, StepModel
+from seqdet.runs.glimpse_graph import write_glimpse
 from seqdet.runs.step_graph import module, step_program, to_openvino, write_onnx
 
 GRAPH = {"openvino": "step.xml", "onnx": "step.onnx"}
@@ -86,6 +87,7 @@ def write_graph(detector: Detector, card: ModelCard, kind: str, folder: Path) ->
     path = folder / GRAPH[kind]
     if kind == "openvino":
         save_openvino(to_openvino(program, step, size_wh), path)
+        write_glimpse(detector, folder)
     else:
         write_onnx(program, step, path)
     return path

@@ -11,6 +11,7 @@ from seqdet.errors import InputError, UsageError
 from seqdet.model.checkpoint import ModelCard
 from seqdet.model.detector import Detector
 from seqdet.runs.exported import FILES, Exported
+from seqdet.runs.glimpse_graph import use_glimpse_graph
 from seqdet.runs.graph_cache import cached_graph, make_graph
 from seqdet.runs.network import Network
 from seqdet.runs.step_graph import installed, module, need
@@ -92,6 +93,7 @@ def _open(name: str, path: Path, detector: Detector, card: ModelCard, hint: str)
     try:
         if name == "onnx":
             return onnx_network(detector, str(path))
+        use_glimpse_graph(detector, path.parent)
         graph = module("openvino").Core().read_model(str(path))
         return openvino_network(detector, graph, card.config.input_size_wh, hint)
     except (RuntimeError, KeyError, ValueError) as error:
