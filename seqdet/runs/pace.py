@@ -12,8 +12,8 @@ from seqdet.errors import UsageError
 from seqdet.runs.stream import FRAMES_AT_ONCE, NOMINAL_FPS, Model
 from seqdet.types import Frame
 
-# Beyond, more accuracy is lost than time is gained (docs/performance.md).
-LONGEST_INTERVAL = 6
+# Beyond, more than two points of map50 are lost on val (docs/performance.md).
+LONGEST_INTERVAL = 3
 # Of the time of a frame, what the network may take: decoding, drawing and encoding want the cores, too.
 _SHARE = 0.8
 _FRAMES = 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,13 @@ def test_the_chosen_groups_are_quantised_and_the_result_is_close(model, graph, i
     assert of_all == total > of_encoder > 10
 
 
-def test_an_export_with_int8_is_a_model(sure_model: Path, make_video, tmp_path: Path) -> None:
+def test_an_export_with_int8_is_a_model(
+    sure_model: Path, graph: Path, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Making the graph takes seconds, and there is one.
+    monkeypatch.setattr("seqdet.runs.export.step_program", lambda step, size_wh: None)
+    monkeypatch.setattr("seqdet.runs.export.write_onnx", lambda program, step, path: shutil.copy(graph, path))
+    monkeypatch.setattr("seqdet.runs.export.LADDER", (GROUPS,))
     clip = make_video("sky.mp4", frames=8)
     report = export(sure_model, "onnx", out=tmp_path / "out", precision="int8", clips=[clip])
     assert [row.precision for row in report.gate][:2] == ["fp32", "int8"]
