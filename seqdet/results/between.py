@@ -89,4 +89,6 @@ def _mixed(old: Detections, new: Detections, share: float) -> Detections:
 
 
 def _with_boxes(detections: Detections, boxes_xyxy_px: np.ndarray) -> Detections:
-    return replace(detections, boxes_xyxy_px=boxes_xyxy_px.astype(np.float32))
+    """At other places, where nobody has seen the outline: without masks."""
+    masks = np.full(len(detections), "", object)
+    return replace(detections, boxes_xyxy_px=boxes_xyxy_px.astype(np.float32), masks=masks)
