@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,8 @@ def test_without_ray_it_is_the_line_that_installs_it(manifest, model_path, tmp_p
 def test_a_cluster_that_does_not_answer_is_one_line_and_loses_nothing(
     manifest, model_path, tmp_path, address
 ):
-    pytest.importorskip("ray")
+    if find_spec("ray") is None:  # nor imported before the command, which says how
+        pytest.skip("needs ray")
     given = options(manifest, model_path, "--out-dir", tmp_path / "out")
     ran = detect(*given, "--engine", "ray", "--address", address)
     assert ran.exit_code == 2, ran.stderr

@@ -47,22 +47,24 @@ def photometric(
         frames: (T, H, W, 3) uint8, or (T, H, W) grey, which takes a third of the work.
         rng: where the draw comes from; the next chunk of a stream has the same.
         noise: where the noise comes from; new in every chunk.
-        out: where the result goes.
+        out: where the result goes, contiguous.
 
     Returns:
         (T, H, W, 3) uint8, a new array or ``out``.
     """
     if rng.random() < 0.3 and frames.ndim == 4:
         frames = cv2.cvtColor(_rows(frames), cv2.COLOR_RGB2GRAY).reshape(frames.shape[:3])
-    frames = _toned(frames, _tone_curve(rng))
+    if out is None:
+        out = np.empty((*frames.shape[:3], 3), np.uint8)
+    frames = _toned(frames, _tone_curve(rng), out)
     seed = int(rng.integers(2**31))
     if np.random.default_rng(seed).random() < 0.2:
         transform = _spoiling()
         transform.set_random_seed(seed)
         frames = transform(images=frames.reshape(*frames.shape[:3], -1))["images"].reshape(frames.shape)
     if rng.random() < 0.4:
-        frames = _add_noise(frames, rng.uniform(2, 12), rng.random() < 0.7, noise)
-    return in_colour(frames, out)
+        frames = _add_noise(frames, rng.uniform(2, 12), rng.random() < 0.7, noise, out)
+    return frames if frames is out else in_colour(frames, out)
 
 
 def _rows(frames: np.ndarray) -> np.ndarray:
@@ -70,17 +72,18 @@ def _rows(frames: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(frames).reshape(-1, *frames.shape[2:])
 
 
-def _toned(frames: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    """Every level through the (256, 1, 3) table: a new array, grey where frames and table are."""
+def _toned(frames: np.ndarray, curve: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Every level through the (256, 1, 3) table: a new array if frames and table are grey, else ``out``."""
     alike = (curve == curve[:, :, :1]).all()  # one table for all channels is much quicker
     flat = _rows(frames)
-    if alike:
-        toned = cv2.LUT(flat, curve[:, 0, 0])
-    elif frames.ndim == 3:
-        toned = cv2.merge([cv2.LUT(flat, np.ascontiguousarray(curve[:, 0, k])) for k in range(3)])
+    if alike and frames.ndim == 3:
+        return cv2.LUT(flat, curve[:, 0, 0]).reshape(frames.shape)
+    if frames.ndim == 3:
+        levels = [cv2.LUT(flat, np.ascontiguousarray(curve[:, 0, k])) for k in range(3)]
+        cv2.merge(levels, dst=_rows(out))
     else:
-        toned = cv2.LUT(flat, curve)
-    return toned.reshape(*frames.shape[:3], *toned.shape[2:])
+        cv2.LUT(flat, curve[:, 0, 0] if alike else curve, dst=_rows(out))
+    return out
 
 
 def _tone_curve(rng: np.random.Generator) -> np.ndarray:
@@ -95,10 +98,16 @@ def _tone_curve(rng: np.random.Generator) -> np.ndarray:
     return (np.clip(curve[:, None] + cast, 0, 1) * 255).astype(np.uint8)[:, None, :]
 
 
-def _add_noise(frames: np.ndarray, sigma: float, grey: bool, rng: np.random.Generator) -> np.ndarray:
-    """Sensor noise: one field of normal numbers, moved to another place in every frame."""
-    if not grey:
-        frames = in_colour(frames)
+def _add_noise(
+    frames: np.ndarray, sigma: float, grey: bool, rng: np.random.Generator, out: np.ndarray
+) -> np.ndarray:
+    """Sensor noise: one field of normal numbers, moved to another place in every frame.
+
+    Returns:
+        A new array where frames and noise are grey, else ``out``, which may be what is given.
+    """
+    if not grey and frames.ndim == 3:
+        frames = in_colour(frames, out)
     height, width = frames.shape[1:3]
     field = np.empty((height, width) if grey else (height, width, 3), np.float32)
     cv2.setRNGSeed(int(rng.integers(2**31)))
@@ -109,7 +118,7 @@ def _add_noise(frames: np.ndarray, sigma: float, grey: bool, rng: np.random.Gene
     # sums of bytes are ten times as quick as those of mixed numbers.
     twice = (2, 2, 1)[: field.ndim]
     brighter, darker = (np.tile(cv2.convertScaleAbs(np.maximum(part, 0)), twice) for part in (field, -field))
-    noisy = np.empty_like(frames)
+    noisy = out if frames.ndim == 4 else np.empty_like(frames)
     for t, frame in enumerate(frames):
         y, x = (height, width) - rng.integers(0, (height, width))
         piece = slice(y, y + height), slice(x, x + width)
