@@ -19,6 +19,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 import pytest
+import torch
 from commands import Commands
 
 import seqdet
@@ -181,6 +182,7 @@ def test_detect(video, sure_model: Path, tmp_path: Path, all_samples) -> None:
 
 def test_streaming(video, sure_model: Path, all_samples) -> None:
     """``model.step`` with the state in our hands; a fresh start at the end says the same."""
+    torch.set_num_threads(1)  # two wait for each other on a busy machine: ten times the processor time
     path, turn = video
     model = with_score(seqdet.load(MODEL or sure_model, runtime="torch"), 0.2)
     samples, fresh = [], model.initial_state()
